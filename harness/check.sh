@@ -1,0 +1,55 @@
+#!/bin/bash
+# make check: lint what is ours: checkpatch, sparse, shellcheck, overlay and queue.
+cd "$(dirname "$0")" || exit
+. ./lib.sh
+
+fail=0
+complain()
+{
+	echo "check: $*"
+	fail=1
+}
+
+prepare_source
+configure
+
+cd "$top"
+mapfile -t code < <(find arch include kernel mm samples tools -name '*.[ch]' | sort)
+
+# The overlay holds new files only, the queue changes existing ones only.
+for file in "${code[@]}"; do
+	! tar -tf "$(source_tarball)" "linux-source-6.12/$file" >/dev/null 2>&1 ||
+		complain "$file exists in the kernel: change it in patches/6.12"
+done
+cat patches/6.12/*.patch > "$O/queue"
+! grep -q '^new file mode' "$O/queue" || complain "a patch adds a file"
+diff <(cd patches/6.12 && ls -- *.patch) patches/6.12/series || complain "series"
+lines=$(grep -c '^+[^+]' "$O/queue")
+files=$(grep '^diff --git' "$O/queue" | sort -u | wc -l)
+echo "queue: $files files, $lines lines inserted"
+[ "$files" -lt 20 ] && [ "$lines" -lt 250 ] || complain "the queue is over its budget"
+
+# Layers: mechanism knows no class names, policy no page tables.
+! grep -nE 'STACK_CLASS_|stack_class' mm/kstack.c arch/x86/kernel/stack_policy.c ||
+	complain "a class name in the mechanism"
+! grep -nE 'pte_|ptep' kernel/stack_policy.c || complain "a page table in the policy"
+
+mapfile -t ignore < <(sed 's/#.*//; /^ *$/d; s/ *$//' harness/checkpatch.tolerated)
+perl "$src/scripts/checkpatch.pl" --root="$src" --strict --no-summary --terse -f \
+	--max-line-length=100 --ignore "$(IFS=,; echo "${ignore[*]}")" "${code[@]}" ||
+	complain checkpatch
+
+for object in kernel/stack_policy.o mm/kstack.o arch/x86/kernel/stack_policy.o; do
+	touch "$src/${object%.o}.c"
+	make_kernel C=1 CF=-D__CHECK_ENDIAN__ "$object" 2>&1 |
+		grep -E "(${object%.o}.c|k?stack_?policy.h|kstack.h).*(warning|error):" &&
+		complain "sparse: $object"
+done
+perl "$src/scripts/kernel-doc" -none include/linux/stack_policy.h mm/kstack.c \
+	arch/x86/kernel/stack_policy.c 2>&1 | grep . && complain kernel-doc
+
+shellcheck -x -P harness harness/*.sh .ci/run || complain shellcheck
+codespell README.md harness patches "${code[@]}" || complain codespell
+
+[ $fail -eq 0 ] || exit 1
+echo "check: clean"

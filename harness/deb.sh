@@ -1,0 +1,21 @@
+#!/bin/bash
+# make deb: kernel packages from the harness configuration, or from CONFIG=file.
+cd "$(dirname "$0")" || exit
+. ./lib.sh
+
+if [ -n "$CONFIG" ]; then
+	[ -f "$top/$CONFIG" ] && CONFIG=$top/$CONFIG
+	[ -f "$CONFIG" ] || die "CONFIG=$CONFIG: no such file"
+	obj=$O/obj-deb
+	prepare_source
+	mkdir -p "$obj"
+	{ cat "$CONFIG"; echo CONFIG_STACK_POLICY=y; } > "$obj/.config"
+	make_kernel olddefconfig > "$O/config.log" 2>&1 || die "see $O/config.log"
+	grep -qx CONFIG_STACK_POLICY=y "$obj/.config" ||
+		die "$CONFIG has an option that CONFIG_STACK_POLICY excludes, see kernel/Kconfig.stack_policy"
+else
+	prepare_source
+	configure
+fi
+step "build the packages" make_kernel -j"$jobs" bindeb-pkg
+ls "$O"/*.deb

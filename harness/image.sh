@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# Sourced: build the initramfs that the guest boots into.
+
+copy_with_libs()
+{
+	local program=$1 root=$2 lib
+	cp -L "$program" "$root/bin/"
+	{ ldd "$program" 2>/dev/null || :; } | grep -o '/[^ ]*' | while read -r lib; do
+		mkdir -p "$root$(dirname "$lib")"
+		cp -Ln "$lib" "$root$lib"
+	done
+}
+
+build_image()
+{
+	local root=$O/root tests=$src/tools/testing/selftests
+	rm -rf "$root"
+	mkdir -p "$root"/{bin,proc,sys,dev,tmp,lib/modules}
+	cp "$top/harness/init" "$root/init"
+	cp /bin/busybox "$root/bin/"
+	copy_with_libs "$(command -v bpftool || echo /usr/sbin/bpftool)" "$root"
+	gcc -std=gnu11 -O2 -Wall -static -pthread -I"$tests" -I"$src/tools/include" \
+		-o "$root/bin/stack_policy_test" \
+		"$tests/stack_policy/stack_policy_test.c"
+	cp "$src/samples/stack_policy/stack_policy_sample.ko" "$root/lib/modules/"
+	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) > "$O/initramfs.gz"
+}

@@ -1,0 +1,118 @@
+# shellcheck shell=bash
+# Sourced by the other scripts: settings, messages, long steps.
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+mkdir -p "$O"
+O=$(cd "$O" && pwd)
+src=$O/src
+obj=$O/obj
+[ "$DEBUG" = 0 ] || obj=$O/obj-debug
+jobs=$(nproc)
+
+die()
+{
+	echo "error: $*" >&2
+	exit 1
+}
+
+# step TEXT COMMAND...: run it, its output in a log; dots and the time taken.
+step()
+{
+	local text=$1 log=$O/step.log start=$SECONDS pid rc=0
+	shift
+	if [ "$V" = 1 ]; then
+		echo "$text"
+		"$@"
+		return
+	fi
+	printf '%-44s' "$text"
+	"$@" > "$log" 2>&1 &
+	pid=$!
+	while kill -0 $pid 2>/dev/null; do
+		sleep 1
+		[ $(((SECONDS - start) % 15)) -ne 0 ] || printf .
+	done
+	wait $pid || rc=$?
+	printf ' %d s\n' $((SECONDS - start))
+	if [ $rc -ne 0 ]; then
+		tail -n 40 "$log" >&2
+		die "$text failed; the whole output is in $log"
+	fi
+}
+
+source_tarball()
+{
+	local tarball=/usr/src/linux-source-6.12.tar.xz
+	[ -f $tarball ] || die "$tarball is missing: install linux-source-6.12"
+	echo $tarball
+}
+
+# Unpack and patch beside, then copy what differs: nothing else is rebuilt.
+unpack_source()
+{
+	local new=$O/src.new patch
+	rm -rf "$new"
+	mkdir -p "$new" "$src"
+	tar -C "$new" -xf "$(source_tarball)" --strip-components=1
+	while read -r patch; do
+		patch -d "$new" -p1 -F0 -s --no-backup-if-mismatch \
+			< "$top/patches/6.12/$patch" || {
+			echo "$patch does not apply to 6.12.$(sed -n \
+				's/^SUBLEVEL = //p' "$new/Makefile")"
+			return 1
+		}
+	done < "$top/patches/6.12/series"
+	rsync -rlpc --delete "$new/" "$src/"
+	rm -rf "$new"
+}
+
+prepare_source()
+{
+	local key
+	key=$({ cat "$top"/patches/6.12/*; stat -c '%s %Y' "$(source_tarball)"; } | sha256sum)
+	if [ "$(cat "$O/source.key" 2>/dev/null)" != "$key" ]; then
+		rm -f "$O/source.key"
+		step "unpack and patch the kernel source" unpack_source
+		echo "$key" > "$O/source.key"
+	fi
+	local dir
+	for dir in $OVERLAY; do
+		rsync -rlpc "$top/$dir/" "$src/$dir/"
+	done
+}
+
+make_kernel()
+{
+	make -C "$src" O="$obj" ARCH=x86 "$@"
+}
+
+# Merge the fragments; fail if a requested option did not survive.
+configure()
+{
+	local fragments=("$top/configs/base.config" "$top/configs/stack_policy.config") line
+	[ "$DEBUG" = 0 ] || fragments+=("$top/configs/debug.config")
+	mkdir -p "$obj"
+	cat "${fragments[@]}" > "$obj/fragments.new"
+	if [ -f "$obj/.config" ] && cmp -s "$obj/fragments.new" "$obj/fragments" &&
+	   [ "$obj/source.key" -nt "$O/source.key" ]; then
+		return
+	fi
+	make_kernel allnoconfig KCONFIG_ALLCONFIG="$obj/fragments.new" > "$O/config.log" 2>&1 ||
+		die "configuration failed, see $O/config.log"
+	while read -r line; do
+		case $line in CONFIG_*)
+			grep -qxF "$line" "$obj/.config" || die "option $line did not survive" ;;
+		esac
+	done < "$obj/fragments.new"
+	mv "$obj/fragments.new" "$obj/fragments"
+	touch "$obj/source.key"
+}
+
+build_kernel()
+{
+	prepare_source
+	configure
+	step "build the kernel" make_kernel -j"$jobs" bzImage modules
+	step "build the sample module" make_kernel M="$src/samples/stack_policy" modules
+}

@@ -1,0 +1,18 @@
+#!/bin/bash
+# Install the Debian packages that the build and the tests need, if any is missing.
+set -eu
+cd "$(dirname "$0")"
+
+missing=()
+while read -r package; do
+	dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
+		grep -qx installed || missing+=("$package")
+done < packages
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+sudo=()
+[ "$(id -u)" -eq 0 ] || sudo=(sudo)
+echo "installing: ${missing[*]}"
+"${sudo[@]}" apt-get update -qq
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

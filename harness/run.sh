@@ -1,0 +1,12 @@
+#!/bin/bash
+# make run: build, boot, and show the tour.
+cd "$(dirname "$0")" || exit
+. ./lib.sh
+. ./image.sh
+. ./boot.sh
+
+build_kernel
+step "build the initramfs" build_image
+boot run 300 || die "the guest did not finish, see $O/run.console"
+tr -d '\r' < "$O/run.results"
+grep -q '^# grep -H . /proc' "$O/run.results" || die "the tour is not complete"

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Stack memory (mm/kstack.c) as the policy and the architecture see it. It
+ * knows spans, pages and the per-CPU reserve, not classes.
+ */
+#ifndef _LINUX_KSTACK_H
+#define _LINUX_KSTACK_H
+
+#include <linux/sched.h>
+#include <linux/workqueue.h>
+
+#define KSTACK_PAGES	(THREAD_SIZE / PAGE_SIZE)
+
+enum kstack_cause {
+	KSTACK_ENSURE,		/* asked for before it was needed */
+	KSTACK_FAULT,		/* an overflow nobody foresaw */
+	KSTACK_CLASS,		/* the thread changed its class */
+	KSTACK_NR_CAUSES,
+};
+
+/*
+ * One stack. Which pages are mapped is what the page tables say: one run from
+ * the top down to task->stack_low. Pages are added by code that runs on this
+ * stack only, an overflow fault inside such code included, hence cmpxchg on
+ * the PTE instead of a lock.
+ */
+struct kstack {
+	void			*base;		/* lowest address of the span */
+	struct vm_struct	*vm;
+	pte_t			*ptep;		/* PTE of @base; 8 in a row */
+	struct task_struct	*task;		/* owner, NULL while cached */
+	unsigned int		populate;	/* bytes mapped at creation */
+	unsigned int		limit;		/* bytes it may grow to */
+	unsigned long		accounted;	/* bit per page: in the counters */
+	bool			exiting;	/* counters were settled for good */
+	unsigned int		grows[KSTACK_NR_CAUSES];
+	struct rcu_work		free_work;
+};
+
+void __init kstack_init(void);
+bool kstack_ready(void);
+int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limit);
+void kstack_account_exit(struct kstack *ks);
+void kstack_free(struct kstack *ks);
+int kstack_populate_current(size_t populate, size_t limit);
+int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
+		enum kstack_cause cause);
+unsigned long kstack_low(const struct kstack *ks);
+unsigned long kstack_deepest(const struct kstack *ks);
+struct kstack *kstack_of_top_page(const struct page *page, unsigned long base);
+unsigned int kstack_reserve_count(int cpu);
+
+/* Policy's side of a growth by fault; called from the fault, as an NMI is. */
+bool stack_policy_may_survive(void);
+void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
+			       unsigned long from, unsigned long to);
+
+#endif /* _LINUX_KSTACK_H */

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel stacks sized by what a thread is: the classes, their table, how a
+ * thread gets its class, and what user space sees of it.
+ */
+#define pr_fmt(fmt) "stack_policy: " fmt
+
+#include <linux/cc_platform.h>
+#include <linux/ctype.h>
+#include <linux/init.h>
+#include <linux/irq_work.h>
+#include <linux/kstack.h>
+#include <linux/kthread.h>
+#include <linux/mutex.h>
+#include <linux/ratelimit.h>
+#include <linux/sched/task.h>
+#include <linux/seq_file.h>
+#include <linux/stack_policy.h>
+#include <linux/stacktrace.h>
+#include <linux/string.h>
+#include <linux/sysctl.h>
+#include <linux/vmalloc.h>
+
+#include <xen/xen.h>
+
+#define RESERVE_KB	(THREAD_SIZE / 1024)
+#define PAGE_KB		(PAGE_SIZE / 1024)
+#define TABLE_TEXT_MAX	256
+
+static const char * const class_names[] = {
+	[STACK_CLASS_TASK]		= "task",
+	[STACK_CLASS_KTHREAD]		= "kthread",
+	[STACK_CLASS_KTHREAD_BIG]	= "kthread-big",
+	[STACK_CLASS_KVM_VCPU]		= "kvm-vcpu",
+	[STACK_CLASS_USER_WORKER]	= "user-worker",
+};
+static_assert(ARRAY_SIZE(class_names) == STACK_CLASS_MAX);
+
+struct stack_policy_table {
+	struct stack_policy_entry row[STACK_CLASS_MAX];
+};
+
+static const struct stack_policy_table default_table = { {
+	[STACK_CLASS_TASK]		= { 12, RESERVE_KB },
+	[STACK_CLASS_KTHREAD]		= { 12, RESERVE_KB },
+	[STACK_CLASS_KTHREAD_BIG]	= { RESERVE_KB, RESERVE_KB },
+	[STACK_CLASS_KVM_VCPU]		= { RESERVE_KB, RESERVE_KB },
+	[STACK_CLASS_USER_WORKER]	= { 12, RESERVE_KB },
+} };
+
+/* The table in force. Rows are read and written whole: eight bytes. */
+static struct stack_policy_table table = default_table;
+/* Serializes writers of the table. */
+static DEFINE_MUTEX(table_lock);
+static_assert(sizeof(struct stack_policy_entry) == sizeof(u64));
+
+/* Stacks cannot grow by fault here; every class is fully populated. */
+static bool always_full __ro_after_init;
+
+/* kernel.stack_policy_overflow */
+static bool overflow_panics __read_mostly;
+
+static struct stack_policy_entry read_row(enum stack_class class)
+{
+	return READ_ONCE(table.row[class]);
+}
+
+static bool row_valid(const struct stack_policy_entry *row)
+{
+	return row->populate_kb && row->populate_kb <= row->limit_kb &&
+	       row->limit_kb <= RESERVE_KB &&
+	       !(row->populate_kb % PAGE_KB) && !(row->limit_kb % PAGE_KB);
+}
+
+/* "12/32", nothing else. */
+static int parse_row(const char *text, struct stack_policy_entry *row)
+{
+	char *slash = strchr(text, '/');
+
+	if (!slash || !isdigit(text[0]) || !isdigit(slash[1]))
+		return -EINVAL;
+	*slash = '\0';
+	if (kstrtou32(text, 10, &row->populate_kb) ||
+	    kstrtou32(slash + 1, 10, &row->limit_kb))
+		return -EINVAL;
+	return row_valid(row) ? 0 : -EINVAL;
+}
+
+/*
+ * "CLASS=POPULATE/LIMIT ..." or "default" into @new, which comes in with the
+ * table in force. Destroys @text. Return: 0, or -EINVAL and @new is garbage.
+ */
+static int parse_table(char *text, struct stack_policy_table *new)
+{
+	unsigned int words = 0;
+	char *word, *value;
+	int class;
+
+	while ((word = strsep(&text, " \t\n,"))) {
+		if (!*word)
+			continue;
+		words++;
+		if (!strcmp(word, "default")) {
+			*new = default_table;
+			continue;
+		}
+		value = strchr(word, '=');
+		if (!value)
+			return -EINVAL;
+		*value++ = '\0';
+		class = match_string(class_names, STACK_CLASS_MAX, word);
+		if (class < 0 || parse_row(value, &new->row[class]))
+			return -EINVAL;
+	}
+	return words ? 0 : -EINVAL;
+}
+
+static void format_table(char *text, size_t size)
+{
+	size_t len = 0;
+	int class;
+
+	for (class = 0; class < STACK_CLASS_MAX; class++) {
+		struct stack_policy_entry row = read_row(class);
+
+		len += scnprintf(text + len, size - len, "%s%s=%u/%u",
+				 class ? " " : "", class_names[class],
+				 row.populate_kb, row.limit_kb);
+	}
+}
+
+/* All or nothing. Destroys @text. */
+static int update_table(char *text)
+{
+	struct stack_policy_table new;
+	int class, ret;
+
+	guard(mutex)(&table_lock);
+	new = table;
+	ret = parse_table(text, &new);
+	if (ret)
+		return ret;
+	for (class = 0; class < STACK_CLASS_MAX; class++)
+		WRITE_ONCE(table.row[class], new.row[class]);
+	return 0;
+}
+
+static enum stack_class classify(const struct kernel_clone_args *args)
+{
+	if (args->kthread)
+		return current->stack_class_fork ?: STACK_CLASS_KTHREAD;
+	if (args->io_thread || args->user_worker)
+		return STACK_CLASS_USER_WORKER;
+	return STACK_CLASS_TASK;
+}
+
+int stack_policy_alloc(struct task_struct *tsk, int node,
+		       const struct kernel_clone_args *args)
+{
+	enum stack_class class = classify(args);
+	struct stack_policy_entry row = read_row(class);
+
+	/* An idle task may be in any state; before the reserve nothing can grow. */
+	if (args->idle || always_full || !kstack_ready())
+		row.populate_kb = row.limit_kb = RESERVE_KB;
+	tsk->stack_class = class;
+	tsk->stack_class_fork = 0;
+	return kstack_alloc(tsk, node, row.populate_kb * 1024, row.limit_kb * 1024);
+}
+
+void stack_policy_account_exit(struct task_struct *tsk)
+{
+	kstack_account_exit(tsk->kstack);
+}
+
+void stack_policy_free(struct task_struct *tsk)
+{
+	kstack_free(tsk->kstack);
+	tsk->kstack = NULL;
+	tsk->stack = NULL;
+	tsk->stack_vm_area = NULL;
+}
+
+void stack_policy_fork_kthread(unsigned int flags)
+{
+	current->stack_class_fork =
+		flags & KTHREAD_BIG_STACK ? STACK_CLASS_KTHREAD_BIG : 0;
+}
+
+int stack_policy_set_class(enum stack_class class)
+{
+	struct stack_policy_entry row = read_row(class);
+	struct kstack *ks = current->kstack;
+	int ret;
+
+	might_sleep();
+	if (current->stack_class == class)
+		return 0;
+	ret = kstack_populate_current(row.populate_kb * 1024, row.limit_kb * 1024);
+	if (ret)
+		return ret;
+	current->stack_class = class;
+	ks->grows[KSTACK_CLASS]++;
+	return 0;
+}
+EXPORT_SYMBOL_GPL(stack_policy_set_class);
+
+int stack_policy_ensure(size_t bytes, gfp_t gfp)
+{
+	unsigned long sp = current_stack_pointer;
+	struct kstack *ks = current->kstack;
+
+	if (!ks || !on_thread_stack() || bytes > THREAD_SIZE ||
+	    sp - bytes < (unsigned long)ks->base)
+		return -EOVERFLOW;
+	return kstack_grow(ks, (sp - bytes) & PAGE_MASK, gfp, KSTACK_ENSURE);
+}
+EXPORT_SYMBOL_GPL(stack_policy_ensure);
+
+unsigned long stack_policy_not_used(const struct task_struct *tsk)
+{
+	return kstack_deepest(tsk->kstack) - (unsigned long)tsk->kstack->base;
+}
+
+bool stack_policy_may_survive(void)
+{
+	return !READ_ONCE(overflow_panics);
+}
+
+/* The report: recorded in the fault, printed from an interrupt soon after. */
+
+#define REPORT_DEPTH	32
+#define REPORT_SITES	64
+
+struct stack_policy_report {
+	struct irq_work	work;
+	bool		busy;		/* set in the fault, cleared when printed */
+	char		comm[TASK_COMM_LEN];
+	pid_t		pid;
+	u8		class;
+	unsigned int	from_bytes, to_bytes, limit_bytes;
+	unsigned long	ip;
+	unsigned int	nr;
+	unsigned long	trace[REPORT_DEPTH];
+};
+
+/* One at a time per CPU; a second fault before the first is printed is counted. */
+static DEFINE_PER_CPU(struct stack_policy_report, reports);
+/* Addresses that were reported. Filled by cmpxchg, never emptied. */
+static unsigned long reported[REPORT_SITES];
+/* Overflows survived, and those of them that had no report of their own. */
+static atomic_t faults_survived, faults_unreported;
+
+static bool first_at_site(unsigned long ip)
+{
+	unsigned int i;
+
+	for (i = 0; i < REPORT_SITES; i++) {
+		unsigned long old = cmpxchg(&reported[i], 0, ip);
+
+		if (!old)
+			return true;
+		if (old == ip)
+			return false;
+	}
+	return false;
+}
+
+void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
+			       unsigned long from, unsigned long to)
+{
+	struct stack_policy_report *report = this_cpu_ptr(&reports);
+	unsigned long top = (unsigned long)ks->base + THREAD_SIZE;
+
+	atomic_inc(&faults_survived);
+	if (report->busy || !first_at_site(regs->ip)) {
+		atomic_inc(&faults_unreported);
+		return;
+	}
+	report->busy = true;
+	strscpy(report->comm, ks->task->comm);
+	report->pid = ks->task->pid;
+	report->class = ks->task->stack_class;
+	report->from_bytes = top - from;
+	report->to_bytes = top - to;
+	report->limit_bytes = ks->limit;
+	report->ip = regs->ip;
+	report->nr = ks->task == current ?
+		stack_trace_save_regs(regs, report->trace, REPORT_DEPTH, 0) : 0;
+	irq_work_queue(&report->work);
+}
+
+static void print_report(struct irq_work *work)
+{
+	struct stack_policy_report *report =
+		container_of(work, struct stack_policy_report, work);
+
+	pr_warn("------------[ cut here ]------------\n");
+	pr_warn("WARNING: %s[%d] (%s) ran out of stack in %pS\n", report->comm,
+		report->pid, class_names[report->class], (void *)report->ip);
+	pr_warn("grew from %u to %u of %u bytes; %d survived, %d without a report\n",
+		report->from_bytes, report->to_bytes, report->limit_bytes,
+		atomic_read(&faults_survived), atomic_read(&faults_unreported));
+	stack_trace_print(report->trace, report->nr, 1);
+	pr_warn("---[ end trace ]---\n");
+	add_taint(TAINT_WARN, LOCKDEP_STILL_OK);
+	check_panic_on_warn("stack_policy");
+	WRITE_ONCE(report->busy, false);
+}
+
+/* What user space sees. */
+
+int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
+			   struct pid *pid, struct task_struct *tsk)
+{
+	unsigned long top, deepest;
+	struct kstack *ks;
+
+	if (!try_get_task_stack(tsk))
+		return -ESRCH;
+	ks = tsk->kstack;
+	if (!ks) {
+		put_task_stack(tsk);
+		return -ESRCH;
+	}
+	top = (unsigned long)ks->base + THREAD_SIZE;
+	deepest = kstack_deepest(ks);
+	seq_printf(m, "class: %s\n", class_names[tsk->stack_class]);
+	seq_printf(m, "populate_kb: %u\n", ks->populate / 1024);
+	seq_printf(m, "limit_kb: %u\n", ks->limit / 1024);
+	seq_printf(m, "mapped_kb: %lu\n", (top - kstack_low(ks)) / 1024);
+	seq_printf(m, "high_water_bytes: %lu\n", top - deepest);
+	seq_printf(m, "grows_ensure: %u\n", ks->grows[KSTACK_ENSURE]);
+	seq_printf(m, "grows_fault: %u\n", ks->grows[KSTACK_FAULT]);
+	seq_printf(m, "grows_class: %u\n", ks->grows[KSTACK_CLASS]);
+	put_task_stack(tsk);
+	return 0;
+}
+
+static int table_handler(const struct ctl_table *ctl, int write, void *buffer,
+			 size_t *lenp, loff_t *ppos)
+{
+	char text[TABLE_TEXT_MAX] = "";
+	struct ctl_table tmp = { .data = text, .maxlen = sizeof(text) };
+	int ret;
+
+	/* A longer text or a later part of one would be half a table. */
+	if (write && (*lenp >= sizeof(text) || *ppos))
+		return -EINVAL;
+	if (!write)
+		format_table(text, sizeof(text));
+	ret = proc_dostring(&tmp, write, buffer, lenp, ppos);
+	if (ret || !write)
+		return ret;
+	return update_table(text);
+}
+
+static int overflow_handler(const struct ctl_table *ctl, int write, void *buffer,
+			    size_t *lenp, loff_t *ppos)
+{
+	static const char * const actions[] = { "survive", "panic" };
+	char text[16];
+	struct ctl_table tmp = { .data = text, .maxlen = sizeof(text) };
+	int ret;
+
+	if (write && (*lenp >= sizeof(text) || *ppos))
+		return -EINVAL;
+	strscpy(text, actions[READ_ONCE(overflow_panics)]);
+	ret = proc_dostring(&tmp, write, buffer, lenp, ppos);
+	if (ret || !write)
+		return ret;
+	ret = sysfs_match_string(actions, text);
+	if (ret < 0)
+		return ret;
+	WRITE_ONCE(overflow_panics, ret);
+	return 0;
+}
+
+static struct ctl_table stack_policy_sysctls[] = {
+	{
+		.procname	= "stack_policy",
+		.mode		= 0644,
+		.proc_handler	= table_handler,
+	},
+	{
+		.procname	= "stack_policy_overflow",
+		.mode		= 0644,
+		.proc_handler	= overflow_handler,
+	},
+};
+
+static int __init stack_policy_boot_table(char *text)
+{
+	char buf[TABLE_TEXT_MAX];
+
+	if (strscpy(buf, text) < 0 || update_table(buf))
+		pr_warn("boot parameter \"%s\" is not valid, ignored\n", text);
+	return 1;
+}
+__setup("stack_policy=", stack_policy_boot_table);
+
+/* Before the first fork. */
+void __init stack_policy_init(void)
+{
+	/*
+	 * A Xen PV guest has no double fault to come back from, and the #VC
+	 * handler of a SEV-ES guest writes to a task stack it does not run on.
+	 */
+	always_full = xen_pv_domain() ||
+		      cc_platform_has(CC_ATTR_GUEST_STATE_ENCRYPT);
+	kstack_init();
+}
+
+static int __init stack_policy_late_init(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		per_cpu(reports, cpu).work = IRQ_WORK_INIT_HARD(print_report);
+	register_sysctl_init("kernel", stack_policy_sysctls);
+	if (always_full)
+		pr_info("this platform cannot grow stacks, all are fully populated\n");
+	return 0;
+}
+early_initcall(stack_policy_late_init);
+
+#if IS_ENABLED(CONFIG_STACK_POLICY_KUNIT_TEST)
+#include "stack_policy_test.c"
+#endif

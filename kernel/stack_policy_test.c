@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the stack policy. Included by stack_policy.c, because what
+ * they drive is static there.
+ */
+#include <kunit/test.h>
+#include <linux/mm.h>
+
+static int parse(struct kunit *test, const char *text, struct stack_policy_table *t)
+{
+	char *copy = kunit_kzalloc(test, strlen(text) + 1, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, copy);
+	strcpy(copy, text);
+	*t = default_table;
+	return parse_table(copy, t);
+}
+
+static void parse_valid(struct kunit *test)
+{
+	struct stack_policy_table t;
+
+	KUNIT_EXPECT_EQ(test, parse(test, "task=8/16", &t), 0);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_TASK].populate_kb, 8);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_TASK].limit_kb, 16);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_KTHREAD].populate_kb, 12);
+
+	KUNIT_EXPECT_EQ(test, parse(test, " kthread=4/4,\tuser-worker=32/32\n", &t), 0);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_KTHREAD].limit_kb, 4);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_USER_WORKER].populate_kb, 32);
+
+	KUNIT_EXPECT_EQ(test, parse(test, "task=8/8 default kthread-big=16/32", &t), 0);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_TASK].populate_kb, 12);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_KTHREAD_BIG].populate_kb, 16);
+}
+
+static void parse_invalid(struct kunit *test)
+{
+	static const char * const bad[] = {
+		"", " \n", "task", "task=", "task=/", "task=8", "task=8/",
+		"task=/8", "task=0/32", "task=12/8", "task=12/36", "task=36/36",
+		"task=10/32", "task=12/30", "task=-4/32", "task=+4/32",
+		"task=12/32x", "task=12/32/32", "task=4294967300/32", "tasks=12/32",
+		"task=8/32 bogus=8/32", "default=1/2", "TASK=12/32",
+	};
+	struct stack_policy_table t;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		KUNIT_EXPECT_EQ_MSG(test, parse(test, bad[i], &t), -EINVAL,
+				    "\"%s\"", bad[i]);
+}
+
+static void update_all_or_nothing(struct kunit *test)
+{
+	struct stack_policy_table before = table;
+	char good[] = "task=8/32 kthread=16/32", bad[] = "task=4/32 kthread=5/32";
+	char restore[] = "default";
+
+	KUNIT_EXPECT_EQ(test, update_table(bad), -EINVAL);
+	KUNIT_EXPECT_MEMEQ(test, &table, &before, sizeof(table));
+	KUNIT_EXPECT_EQ(test, update_table(good), 0);
+	KUNIT_EXPECT_EQ(test, read_row(STACK_CLASS_TASK).populate_kb, 8);
+	KUNIT_EXPECT_EQ(test, read_row(STACK_CLASS_KTHREAD).populate_kb, 16);
+	KUNIT_EXPECT_EQ(test, update_table(restore), 0);
+	KUNIT_EXPECT_MEMEQ(test, &table, &default_table, sizeof(table));
+	table = before;
+}
+
+static void table_fits_its_text(struct kunit *test)
+{
+	char text[TABLE_TEXT_MAX];
+	struct stack_policy_table t;
+
+	format_table(text, sizeof(text));
+	KUNIT_EXPECT_EQ(test, parse(test, text, &t), 0);
+	KUNIT_EXPECT_MEMEQ(test, &t, &table, sizeof(t));
+}
+
+static void class_selection(struct kunit *test)
+{
+	struct kernel_clone_args user = {}, kthread = { .kthread = 1 };
+	struct kernel_clone_args io = { .io_thread = 1, .user_worker = 1 };
+	struct kernel_clone_args vhost = { .user_worker = 1 };
+
+	KUNIT_EXPECT_EQ(test, classify(&user), STACK_CLASS_TASK);
+	KUNIT_EXPECT_EQ(test, classify(&kthread), STACK_CLASS_KTHREAD);
+	KUNIT_EXPECT_EQ(test, classify(&io), STACK_CLASS_USER_WORKER);
+	KUNIT_EXPECT_EQ(test, classify(&vhost), STACK_CLASS_USER_WORKER);
+	stack_policy_fork_kthread(KTHREAD_BIG_STACK);
+	KUNIT_EXPECT_EQ(test, classify(&kthread), STACK_CLASS_KTHREAD_BIG);
+	KUNIT_EXPECT_EQ(test, classify(&user), STACK_CLASS_TASK);
+	stack_policy_fork_kthread(0);
+}
+
+/* What a helper thread saw of its own stack. */
+struct seen {
+	struct completion done;
+	enum stack_class class;
+	unsigned int mapped, grows_ensure, grows_fault;
+	int ensure_small, ensure_big, ensure_too_big;
+	bool intact;
+};
+
+static unsigned int mapped_pages(const void *base)
+{
+	unsigned int slot, n = 0;
+
+	/* The page tables' answer, not the counters'. */
+	for (slot = 0; slot < KSTACK_PAGES; slot++)
+		n += !!vmalloc_to_page(base + slot * PAGE_SIZE);
+	return n;
+}
+
+static int look_fn(void *data)
+{
+	struct seen *seen = data;
+
+	seen->class = current->stack_class;
+	seen->mapped = mapped_pages(current->stack);
+	complete(&seen->done);
+	return 0;
+}
+
+static void kthread_classes(struct kunit *test)
+{
+	struct seen seen = {};
+	struct task_struct *t;
+
+	init_completion(&seen.done);
+	t = kthread_create_flags_on_node(look_fn, &seen, 0, NUMA_NO_NODE, "plain");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(t));
+	wake_up_process(t);
+	wait_for_completion(&seen.done);
+	KUNIT_EXPECT_EQ(test, seen.class, STACK_CLASS_KTHREAD);
+	KUNIT_EXPECT_EQ(test, seen.mapped, 3);
+
+	reinit_completion(&seen.done);
+	t = kthread_create_flags_on_node(look_fn, &seen, KTHREAD_BIG_STACK,
+					 NUMA_NO_NODE, "big");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(t));
+	wake_up_process(t);
+	wait_for_completion(&seen.done);
+	KUNIT_EXPECT_EQ(test, seen.class, STACK_CLASS_KTHREAD_BIG);
+	KUNIT_EXPECT_EQ(test, seen.mapped, 8);
+
+	t = kthread_create_flags_on_node(look_fn, &seen, ~0U, NUMA_NO_NODE, "bad");
+	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(t), -EINVAL);
+}
+
+static void worker_look(struct kthread_work *work)
+{
+}
+
+static void kthread_worker_class(struct kunit *test)
+{
+	struct kthread_worker *worker = kthread_create_worker(KTW_BIG_STACK, "bigworker");
+	struct kthread_work work;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(worker));
+	kthread_init_work(&work, worker_look);
+	kthread_queue_work(worker, &work);
+	kthread_flush_work(&work);
+	KUNIT_EXPECT_EQ(test, worker->task->stack_class, STACK_CLASS_KTHREAD_BIG);
+	KUNIT_EXPECT_EQ(test, mapped_pages(worker->task->stack), 8);
+	kthread_destroy_worker(worker);
+}
+
+static int ensure_fn(void *data)
+{
+	struct seen *seen = data;
+
+	seen->ensure_small = stack_ensure(256, GFP_KERNEL);
+	seen->grows_ensure = current->kstack->grows[KSTACK_ENSURE];
+	seen->ensure_big = stack_ensure(20 * 1024, GFP_KERNEL);
+	seen->mapped = mapped_pages(current->stack);
+	seen->ensure_too_big = stack_ensure(THREAD_SIZE, GFP_KERNEL);
+	complete(&seen->done);
+	return 0;
+}
+
+static void ensure_grows(struct kunit *test)
+{
+	struct seen seen = {};
+
+	init_completion(&seen.done);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(ensure_fn, &seen, "ensure")));
+	wait_for_completion(&seen.done);
+	KUNIT_EXPECT_EQ(test, seen.ensure_small, 0);
+	KUNIT_EXPECT_EQ(test, seen.grows_ensure, 0);
+	KUNIT_EXPECT_EQ(test, seen.ensure_big, 0);
+	KUNIT_EXPECT_GE(test, seen.mapped, 6);
+	KUNIT_EXPECT_EQ(test, seen.ensure_too_big, -EOVERFLOW);
+}
+
+/*
+ * Frames with a pattern, down to @floor bytes above the end of the span: what
+ * an interrupt needs before it switches stacks has to fit below. Wrong on the
+ * way back: corrupted.
+ */
+static noinline bool recurse(unsigned long frame, size_t floor)
+{
+	volatile unsigned long pattern[48];
+	bool ok = true;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pattern); i++)
+		pattern[i] = frame * 0x10001UL + i;
+	if (current_stack_pointer - (unsigned long)current->stack > floor)
+		ok = recurse(frame + 1, floor);
+	for (i = 0; i < ARRAY_SIZE(pattern); i++)
+		ok &= pattern[i] == frame * 0x10001UL + i;
+	return ok;
+}
+
+static int overflow_fn(void *data)
+{
+	struct seen *seen = data;
+
+	seen->intact = recurse(0, PAGE_SIZE / 2);
+	seen->grows_fault = current->kstack->grows[KSTACK_FAULT];
+	seen->mapped = mapped_pages(current->stack);
+	complete(&seen->done);
+	return 0;
+}
+
+/* The reserve is full again once a refill could run. */
+static void expect_full_reserve(struct kunit *test)
+{
+	unsigned int cpu, tries;
+
+	for_each_online_cpu(cpu) {
+		for (tries = 0; tries < 100; tries++) {
+			if (kstack_reserve_count(cpu) == 2 * KSTACK_PAGES)
+				break;
+			schedule_timeout_uninterruptible(1);
+		}
+		KUNIT_EXPECT_EQ(test, kstack_reserve_count(cpu), 2 * KSTACK_PAGES);
+	}
+}
+
+static void overflow_survives(struct kunit *test)
+{
+	int survived = atomic_read(&faults_survived);
+	struct seen seen = {};
+	unsigned int i;
+
+	/* One splat for the harness to expect: all of these are one site. */
+	pr_info("test asks for an overflow\n");
+	for (i = 0; i < 50; i++) {
+		init_completion(&seen.done);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(overflow_fn, &seen, "deep")));
+		wait_for_completion(&seen.done);
+		KUNIT_EXPECT_TRUE(test, seen.intact);
+		KUNIT_EXPECT_EQ(test, seen.grows_fault, 5);
+		KUNIT_EXPECT_EQ(test, seen.mapped, 8);
+	}
+	KUNIT_EXPECT_GE(test, atomic_read(&faults_survived), survived + 50 * 5);
+	expect_full_reserve(test);
+}
+
+static int set_class_fn(void *data)
+{
+	struct seen *seen = data;
+
+	seen->ensure_small = stack_policy_set_class(STACK_CLASS_KVM_VCPU);
+	seen->class = current->stack_class;
+	seen->mapped = mapped_pages(current->stack);
+	complete(&seen->done);
+	return 0;
+}
+
+static void set_class_populates(struct kunit *test)
+{
+	struct seen seen = {};
+
+	init_completion(&seen.done);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(set_class_fn, &seen, "promote")));
+	wait_for_completion(&seen.done);
+	KUNIT_EXPECT_EQ(test, seen.ensure_small, 0);
+	KUNIT_EXPECT_EQ(test, seen.class, STACK_CLASS_KVM_VCPU);
+	KUNIT_EXPECT_EQ(test, seen.mapped, 8);
+}
+
+static struct kunit_case stack_policy_cases[] = {
+	KUNIT_CASE(parse_valid),
+	KUNIT_CASE(parse_invalid),
+	KUNIT_CASE(update_all_or_nothing),
+	KUNIT_CASE(table_fits_its_text),
+	KUNIT_CASE(class_selection),
+	KUNIT_CASE(kthread_classes),
+	KUNIT_CASE(kthread_worker_class),
+	KUNIT_CASE(ensure_grows),
+	KUNIT_CASE(overflow_survives),
+	KUNIT_CASE(set_class_populates),
+	{}
+};
+
+static struct kunit_suite stack_policy_suite = {
+	.name = "stack_policy",
+	.test_cases = stack_policy_cases,
+};
+kunit_test_suite(stack_policy_suite);

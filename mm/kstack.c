@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory of kernel stacks: a span of THREAD_SIZE whose pages are mapped from
+ * the top down as far as they are needed, and a per-CPU reserve for growth
+ * where nothing can be allocated. Knows no classes.
+ */
+#define pr_fmt(fmt) "kstack: " fmt
+
+#include <linux/cpuhotplug.h>
+#include <linux/irq_work.h>
+#include <linux/kstack.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/vmstat.h>
+
+#include "internal.h"
+
+/*
+ * A growth by fault takes at most KSTACK_PAGES - 1 pages, and the irq_work
+ * that replaces them runs as soon as interrupts are on. Twice that, so that
+ * a thread that grew with interrupts off may be left for one that does too.
+ */
+#define KSTACK_RESERVE	(2 * KSTACK_PAGES)
+#define NR_CACHED	2
+
+/*
+ * Zeroed pages. Slots change by xchg() and cmpxchg() only: a fault may come in
+ * between, and a worker that lost its CPU may fill from another one.
+ */
+static DEFINE_PER_CPU(struct page *, kstack_reserve[KSTACK_RESERVE]);
+/* Refill: first from hard interrupt context, what that cannot get from a worker. */
+static DEFINE_PER_CPU(struct irq_work, kstack_refill_irq);
+static DEFINE_PER_CPU(struct work_struct, kstack_refill_work);
+/* Stacks that never grew, for the next fork on this CPU. Changed as above. */
+static DEFINE_PER_CPU(struct kstack *, kstack_cache[NR_CACHED]);
+
+static struct kmem_cache *kstack_cachep __ro_after_init;
+/* Set once, when the boot CPU's reserve is full. */
+static bool kstack_is_ready __ro_after_init;
+
+bool kstack_ready(void)
+{
+	return kstack_is_ready;
+}
+
+static unsigned long kstack_top(const struct kstack *ks)
+{
+	return (unsigned long)ks->base + THREAD_SIZE;
+}
+
+static unsigned int kstack_slot(const struct kstack *ks, unsigned long addr)
+{
+	return (addr - (unsigned long)ks->base) >> PAGE_SHIFT;
+}
+
+/* The lowest mapped address, from the page tables. */
+unsigned long kstack_low(const struct kstack *ks)
+{
+	unsigned int slot = KSTACK_PAGES;
+
+	while (slot && pte_present(READ_ONCE(ks->ptep[slot - 1])))
+		slot--;
+	return (unsigned long)ks->base + slot * PAGE_SIZE;
+}
+
+/*
+ * The deepest word ever written: fresh stack memory is zero. The caller holds
+ * a reference to the stack.
+ */
+unsigned long kstack_deepest(const struct kstack *ks)
+{
+	unsigned long *word = (unsigned long *)kstack_low(ks);
+	unsigned long *top = (unsigned long *)kstack_top(ks);
+
+	while (word < top && !READ_ONCE_NOCHECK(*word))
+		word++;
+	return (unsigned long)word;
+}
+
+static void kstack_reserve_fill(int cpu, gfp_t gfp)
+{
+	struct page **slots = per_cpu(kstack_reserve, cpu);
+	unsigned int i;
+
+	for (i = 0; i < KSTACK_RESERVE; i++) {
+		struct page *page;
+
+		if (READ_ONCE(slots[i]))
+			continue;
+		page = alloc_pages_node(cpu_to_mem(cpu),
+					gfp | __GFP_ZERO | __GFP_NOWARN, 0);
+		if (!page)
+			return;
+		if (cmpxchg(&slots[i], NULL, page))
+			__free_page(page);
+	}
+}
+
+/* Pages in @cpu's reserve. A snapshot. */
+unsigned int kstack_reserve_count(int cpu)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < KSTACK_RESERVE; i++)
+		n += !!READ_ONCE(per_cpu(kstack_reserve, cpu)[i]);
+	return n;
+}
+
+static void kstack_refill_irq_fn(struct irq_work *work)
+{
+	int cpu = smp_processor_id();
+
+	kstack_reserve_fill(cpu, GFP_ATOMIC);
+	if (kstack_reserve_count(cpu) < KSTACK_RESERVE)
+		queue_work_on(cpu, system_highpri_wq,
+			      this_cpu_ptr(&kstack_refill_work));
+}
+
+static void kstack_refill_work_fn(struct work_struct *work)
+{
+	kstack_reserve_fill(raw_smp_processor_id(), GFP_KERNEL);
+}
+
+/* Any context. xchg, because a fault may take the same slot meanwhile. */
+static struct page *kstack_reserve_take(void)
+{
+	struct page *page = NULL;
+	unsigned int i;
+
+	preempt_disable();
+	for (i = 0; i < KSTACK_RESERVE && !page; i++)
+		page = xchg(this_cpu_ptr(&kstack_reserve[i]), NULL);
+	irq_work_queue(this_cpu_ptr(&kstack_refill_irq));
+	preempt_enable();
+	return page;
+}
+
+/* Back into the reserve, zeroed still; safe where freeing a page is not. */
+static void kstack_reserve_put(struct page *page)
+{
+	unsigned int i;
+
+	preempt_disable();
+	for (i = 0; i < KSTACK_RESERVE; i++) {
+		if (!cmpxchg(this_cpu_ptr(&kstack_reserve[i]), NULL, page))
+			break;
+	}
+	preempt_enable();
+	/* Full: somebody refilled already. In a fault the slot we took is free. */
+	if (i == KSTACK_RESERVE)
+		__free_page(page);
+}
+
+/* False if the slot has a page already. No flush: it had no translation. */
+static bool kstack_install(struct kstack *ks, unsigned long addr, struct page *page)
+{
+	pte_t *ptep = ks->ptep + kstack_slot(ks, addr);
+	pte_t pte = mk_pte(page, PAGE_KERNEL);
+
+	return !cmpxchg(&ptep->pte, 0, pte_val(pte));
+}
+
+/* Count the page; not in a fault, these counters are not safe there. */
+static void kstack_account_page(struct kstack *ks, unsigned int slot)
+{
+	if (!ks->exiting && !test_and_set_bit(slot, &ks->accounted))
+		mod_lruvec_page_state(pte_page(ks->ptep[slot]),
+				      NR_KERNEL_STACK_KB, PAGE_SIZE / 1024);
+}
+
+/* Charge and count what is mapped and was not. A task that exits is done. */
+static int kstack_charge(struct kstack *ks, gfp_t gfp)
+{
+	struct page *page;
+	int slot, ret;
+
+	for (slot = KSTACK_PAGES - 1; slot >= 0; slot--) {
+		if (!pte_present(READ_ONCE(ks->ptep[slot])))
+			break;
+		if (ks->exiting || test_bit(slot, &ks->accounted))
+			continue;
+		page = pte_page(ks->ptep[slot]);
+		ret = PageMemcgKmem(page) ? 0 : memcg_kmem_charge_page(page, gfp, 0);
+		if (ret)
+			return ret;
+		kstack_account_page(ks, slot);
+	}
+	return 0;
+}
+
+/* Undo kstack_charge(). Growth after this is neither charged nor counted. */
+void kstack_account_exit(struct kstack *ks)
+{
+	unsigned int slot;
+
+	WRITE_ONCE(ks->exiting, true);
+	for (slot = 0; slot < KSTACK_PAGES; slot++) {
+		struct page *page;
+
+		if (!test_and_clear_bit(slot, &ks->accounted))
+			continue;
+		page = pte_page(ks->ptep[slot]);
+		mod_lruvec_page_state(page, NR_KERNEL_STACK_KB,
+				      -(int)(PAGE_SIZE / 1024));
+		memcg_kmem_uncharge_page(page, 0);
+	}
+}
+
+/**
+ * kstack_grow - map pages below the lowest mapped one
+ * @ks: the stack this runs on, or on top of which a fault happened
+ * @to: address that has to be mapped afterwards
+ * @gfp: how to replace and charge what was taken; 0 in a fault
+ * @cause: for the statistics
+ *
+ * Takes the pages from the reserve first: an allocator wants stack itself, and
+ * here there is little of it.
+ *
+ * Return: 0, -EOVERFLOW past the limit, -ENOMEM if there is no page; what is
+ * mapped by then stays.
+ */
+int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
+		enum kstack_cause cause)
+{
+	unsigned long low;
+
+	if (to < kstack_top(ks) - ks->limit)
+		return -EOVERFLOW;
+
+	while ((low = kstack_low(ks)) > to) {
+		struct page *page = kstack_reserve_take();
+
+		if (!page && gfp)
+			page = alloc_page(gfp | __GFP_ZERO);
+		if (!page)
+			return -ENOMEM;
+		if (!kstack_install(ks, low - PAGE_SIZE, page))
+			kstack_reserve_put(page);
+		WRITE_ONCE(ks->task->stack_low, kstack_low(ks));
+	}
+	ks->grows[cause]++;
+	/* Charged by force: the pages are in use, and there are few of them. */
+	if (gfpflags_allow_blocking(gfp))
+		kstack_charge(ks, gfp | __GFP_NOFAIL);
+	return 0;
+}
+
+static int kstack_alloc_pages(struct page **pages, unsigned int nr, int node,
+			      gfp_t gfp)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		pages[i] = alloc_pages_node(node, gfp, 0);
+		if (!pages[i])
+			goto free_pages;
+	}
+	return 0;
+
+free_pages:
+	while (i--)
+		__free_page(pages[i]);
+	return -ENOMEM;
+}
+
+/* Map at least @bytes from the top. Return: 0, or -ENOMEM and nothing changed. */
+static int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp)
+{
+	unsigned long low = kstack_low(ks), to = kstack_top(ks) - bytes;
+	struct page *pages[KSTACK_PAGES];
+	unsigned int nr, i;
+
+	if (low <= to)
+		return 0;
+	nr = (low - to) >> PAGE_SHIFT;
+	if (kstack_alloc_pages(pages, nr, node, gfp))
+		return -ENOMEM;
+	for (i = 0; i < nr; i++) {
+		low -= PAGE_SIZE;
+		if (!kstack_install(ks, low, pages[i]))
+			__free_page(pages[i]);
+	}
+	return 0;
+}
+
+/**
+ * kstack_populate_current - give the running thread a stack of another size
+ * @populate: bytes to be mapped at least; what is mapped beyond stays
+ * @limit: bytes it may grow to from now on
+ *
+ * Context: may sleep.
+ * Return: 0, or -ENOMEM and nothing has changed.
+ */
+int kstack_populate_current(size_t populate, size_t limit)
+{
+	struct kstack *ks = current->kstack;
+
+	if (kstack_populate(ks, populate, NUMA_NO_NODE, THREADINFO_GFP))
+		return -ENOMEM;
+	WRITE_ONCE(current->stack_low, kstack_low(ks));
+	ks->populate = populate;
+	ks->limit = limit;
+	kstack_charge(ks, GFP_KERNEL | __GFP_NOFAIL);
+	return 0;
+}
+
+/* apply_to_page_range() is here for the page tables; remember the first PTE. */
+static int kstack_note_pte(pte_t *ptep, unsigned long addr, void *data)
+{
+	struct kstack *ks = data;
+
+	if (!ks->ptep)
+		ks->ptep = ptep;
+	return 0;
+}
+
+static void kstack_destroy(struct kstack *ks)
+{
+	struct page *pages[KSTACK_PAGES];
+	unsigned int slot, nr = 0;
+
+	for (slot = 0; ks->ptep && slot < KSTACK_PAGES; slot++)
+		if (pte_present(ks->ptep[slot]))
+			pages[nr++] = pte_page(ks->ptep[slot]);
+	remove_vm_area(ks->base);
+	kfree(ks->vm);
+	while (nr--) {
+		pages[nr]->index = 0;
+		set_page_private(pages[nr], 0);
+		__free_page(pages[nr]);
+	}
+	kmem_cache_free(kstack_cachep, ks);
+}
+
+/*
+ * The top page leads from a stack pointer to the stack. index holds the span's
+ * address, which nothing else that is mapped in this span would put there.
+ */
+struct kstack *kstack_of_top_page(const struct page *page, unsigned long base)
+{
+	struct kstack *ks;
+
+	if (page->index != base)
+		return NULL;
+	ks = (struct kstack *)page_private(page);
+	return ks && ks->base == (void *)base ? ks : NULL;
+}
+
+static struct kstack *kstack_create(int node, size_t populate)
+{
+	struct kstack *ks = kmem_cache_alloc_node(kstack_cachep,
+						  GFP_KERNEL | __GFP_ZERO, node);
+	struct page *top;
+
+	if (!ks)
+		return NULL;
+	ks->vm = __get_vm_area_node(THREAD_SIZE, THREAD_ALIGN, PAGE_SHIFT, VM_ALLOC,
+				    VMALLOC_START, VMALLOC_END, node, GFP_KERNEL,
+				    __builtin_return_address(0));
+	if (!ks->vm) {
+		kmem_cache_free(kstack_cachep, ks);
+		return NULL;
+	}
+	ks->base = ks->vm->addr;
+	if (apply_to_page_range(&init_mm, (unsigned long)ks->base, THREAD_SIZE,
+				kstack_note_pte, ks))
+		goto destroy;
+	if (kstack_populate(ks, populate, node,
+			    THREADINFO_GFP & ~__GFP_ACCOUNT))
+		goto destroy;
+	top = pte_page(ks->ptep[KSTACK_PAGES - 1]);
+	top->index = (unsigned long)ks->base;
+	set_page_private(top, (unsigned long)ks);
+	return ks;
+
+destroy:
+	kstack_destroy(ks);
+	return NULL;
+}
+
+static size_t kstack_mapped(const struct kstack *ks)
+{
+	return kstack_top(ks) - kstack_low(ks);
+}
+
+/* A cached stack has what it was created with; another size is of no use. */
+static struct kstack *kstack_from_cache(size_t populate)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_CACHED; i++) {
+		struct kstack *ks = xchg(raw_cpu_ptr(&kstack_cache[i]), NULL);
+
+		if (!ks)
+			continue;
+		if (kstack_mapped(ks) == populate) {
+			memset((void *)kstack_low(ks), 0, populate);
+			return ks;
+		}
+		kstack_destroy(ks);
+	}
+	return NULL;
+}
+
+static bool kstack_to_cache(struct kstack *ks)
+{
+	unsigned int i;
+
+	if (kstack_mapped(ks) != ks->populate || ks->populate == THREAD_SIZE)
+		return false;
+	for (i = 0; i < NR_CACHED; i++) {
+		if (!cmpxchg(raw_cpu_ptr(&kstack_cache[i]), NULL, ks))
+			return true;
+	}
+	return false;
+}
+
+/**
+ * kstack_alloc - memory for a new thread's stack
+ * @tsk: the thread; its stack fields are set
+ * @node: NUMA node or NUMA_NO_NODE
+ * @populate: bytes to map now
+ * @limit: bytes it may grow to
+ *
+ * Return: 0 or -ENOMEM. The pages are charged to current's memcg.
+ */
+int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limit)
+{
+	struct kstack *ks = kstack_from_cache(populate);
+
+	if (!ks)
+		ks = kstack_create(node, populate);
+	if (!ks)
+		return -ENOMEM;
+
+	ks->populate = populate;
+	ks->limit = limit;
+	ks->exiting = false;
+	memset(ks->grows, 0, sizeof(ks->grows));
+	if (kstack_charge(ks, GFP_KERNEL)) {
+		kstack_account_exit(ks);
+		kstack_destroy(ks);
+		return -ENOMEM;
+	}
+	ks->task = tsk;
+	tsk->kstack = ks;
+	tsk->stack = ks->base;
+	tsk->stack_vm_area = ks->vm;
+	tsk->stack_low = kstack_low(ks);
+	return 0;
+}
+
+static void kstack_free_work(struct work_struct *work)
+{
+	struct kstack *ks = container_of(to_rcu_work(work), struct kstack, free_work);
+
+	if (!kstack_to_cache(ks))
+		kstack_destroy(ks);
+}
+
+/* The thread is gone. Any context but NMI: what has to sleep does so later. */
+void kstack_free(struct kstack *ks)
+{
+	ks->task = NULL;
+	if (kstack_to_cache(ks))
+		return;
+	INIT_RCU_WORK(&ks->free_work, kstack_free_work);
+	queue_rcu_work(system_unbound_wq, &ks->free_work);
+}
+
+/* Before @cpu comes online; without a reserve it does not. */
+static int kstack_cpu_prepare(unsigned int cpu)
+{
+	kstack_reserve_fill(cpu, GFP_KERNEL);
+	if (kstack_reserve_count(cpu) == KSTACK_RESERVE)
+		return 0;
+	pr_err("no memory for the stack reserve of CPU %u\n", cpu);
+	return -ENOMEM;
+}
+
+static int kstack_cpu_dead(unsigned int cpu)
+{
+	struct page **slots = per_cpu(kstack_reserve, cpu);
+	struct kstack **cache = per_cpu(kstack_cache, cpu);
+	unsigned int i;
+
+	for (i = 0; i < KSTACK_RESERVE; i++) {
+		struct page *page = xchg(&slots[i], NULL);
+
+		if (page)
+			__free_page(page);
+	}
+	for (i = 0; i < NR_CACHED; i++) {
+		struct kstack *ks = xchg(&cache[i], NULL);
+
+		if (ks)
+			kstack_destroy(ks);
+	}
+	return 0;
+}
+
+void __init kstack_init(void)
+{
+	kstack_cachep = KMEM_CACHE(kstack, SLAB_PANIC | SLAB_ACCOUNT);
+}
+
+static int __init kstack_reserve_init(void)
+{
+	int cpu, ret;
+
+	for_each_possible_cpu(cpu) {
+		init_irq_work(per_cpu_ptr(&kstack_refill_irq, cpu),
+			      kstack_refill_irq_fn);
+		INIT_WORK(per_cpu_ptr(&kstack_refill_work, cpu),
+			  kstack_refill_work_fn);
+	}
+	ret = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "mm:kstack", kstack_cpu_prepare,
+				kstack_cpu_dead);
+	kstack_is_ready = ret >= 0;
+	if (!kstack_is_ready)
+		pr_err("no reserve (%d), stacks stay fully populated\n", ret);
+	return 0;
+}
+early_initcall(kstack_reserve_init);
