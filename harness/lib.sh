@@ -114,5 +114,8 @@ build_kernel()
 	prepare_source
 	configure
 	step "build the kernel" make_kernel -j"$jobs" bzImage modules
-	step "build the sample module" make_kernel M="$src/samples/stack_policy" modules
+	# Beside the objects: those of another configuration must not mix in.
+	mkdir -p "$obj/sample"
+	rsync -rlpc "$top/samples/stack_policy/" "$obj/sample/"
+	step "build the sample module" make_kernel M="$obj/sample" modules
 }

@@ -8,6 +8,6 @@ cd "$(dirname "$0")" || exit
 build_kernel
 step "build the initramfs" build_image
 rc=0
-boot test 900 kunit.enable=1 || rc=$?
+boot test 600 kunit.enable=1 || rc=$?
 boot die 120 || :
 exec python3 ./verdict.py "$O" "$rc"

@@ -12,14 +12,12 @@
 #include <linux/kstack.h>
 #include <linux/kthread.h>
 #include <linux/mutex.h>
-#include <linux/ratelimit.h>
 #include <linux/sched/task.h>
 #include <linux/seq_file.h>
 #include <linux/stack_policy.h>
 #include <linux/stacktrace.h>
 #include <linux/string.h>
 #include <linux/sysctl.h>
-#include <linux/vmalloc.h>
 
 #include <xen/xen.h>
 
@@ -219,7 +217,13 @@ EXPORT_SYMBOL_GPL(stack_policy_ensure);
 
 unsigned long stack_policy_not_used(const struct task_struct *tsk)
 {
-	return kstack_deepest(tsk->kstack) - (unsigned long)tsk->kstack->base;
+	unsigned long *word = stack_policy_low(tsk);
+	unsigned long *top = task_stack_page(tsk) + THREAD_SIZE;
+
+	/* Not kstack_deepest(): the boot CPU's idle task has no kstack. */
+	while (word < top && !READ_ONCE_NOCHECK(*word))
+		word++;
+	return (void *)word - task_stack_page(tsk);
 }
 
 bool stack_policy_may_survive(void)

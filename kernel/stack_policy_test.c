@@ -5,6 +5,8 @@
  */
 #include <kunit/test.h>
 #include <linux/mm.h>
+#include <linux/sched/task.h>
+#include <linux/vmalloc.h>
 
 static int parse(struct kunit *test, const char *text, struct stack_policy_table *t)
 {
@@ -282,6 +284,13 @@ static void set_class_populates(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, seen.mapped, 8);
 }
 
+/* The boot CPU's idle task has a static stack and no kstack. */
+static void idle_task_is_measured(struct kunit *test)
+{
+	KUNIT_EXPECT_GT(test, stack_policy_not_used(&init_task), 0);
+	KUNIT_EXPECT_LT(test, stack_policy_not_used(&init_task), THREAD_SIZE);
+}
+
 static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(parse_valid),
 	KUNIT_CASE(parse_invalid),
@@ -293,6 +302,7 @@ static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(ensure_grows),
 	KUNIT_CASE(overflow_survives),
 	KUNIT_CASE(set_class_populates),
+	KUNIT_CASE(idle_task_is_measured),
 	{}
 };
 

@@ -57,9 +57,11 @@ NOKPROBE_SYMBOL(vector_in_service);
  */
 static void raise_lost_interrupt(struct pt_regs *regs)
 {
+	/* A #DF enters as an NMI does, which counts as one handler itself. */
+	unsigned long ours = in_nmi() ? HARDIRQ_OFFSET : 0;
 	int vector;
 
-	if (!(regs->flags & X86_EFLAGS_IF) || in_hardirq() ||
+	if (!(regs->flags & X86_EFLAGS_IF) || hardirq_count() > ours ||
 	    !boot_cpu_has(X86_FEATURE_APIC))
 		return;
 	vector = vector_in_service();
@@ -100,3 +102,7 @@ bool stack_policy_fault(struct pt_regs *regs, unsigned long address)
 	return true;
 }
 NOKPROBE_SYMBOL(stack_policy_fault);
+
+#if IS_ENABLED(CONFIG_STACK_POLICY_KUNIT_TEST)
+#include "stack_policy_test.c"
+#endif
