@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Sourced: boot the kernel in QEMU. Console and results are two serial ports.
 
 # A /dev/kvm may be there and not able to run a kernel: try ours, for a moment.

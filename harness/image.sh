@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Sourced: build the initramfs that the guest boots into.
 
 copy_with_libs()

@@ -160,7 +160,7 @@ int stack_policy_alloc(struct task_struct *tsk, int node,
 
 	/* An idle task may be in any state; before the reserve nothing can grow. */
 	if (args->idle || always_full || !kstack_ready())
-		row.populate_kb = row.limit_kb = RESERVE_KB;
+		row = (struct stack_policy_entry){ RESERVE_KB, RESERVE_KB };
 	tsk->stack_class = class;
 	tsk->stack_class_fork = 0;
 	return kstack_alloc(tsk, node, row.populate_kb * 1024, row.limit_kb * 1024);

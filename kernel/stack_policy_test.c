@@ -13,7 +13,7 @@ static int parse(struct kunit *test, const char *text, struct stack_policy_table
 	char *copy = kunit_kzalloc(test, strlen(text) + 1, GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, copy);
-	strcpy(copy, text);
+	memcpy(copy, text, strlen(text));
 	*t = default_table;
 	return parse_table(copy, t);
 }

@@ -82,7 +82,7 @@ unsigned long kstack_deepest(const struct kstack *ks)
 
 static void kstack_reserve_fill(int cpu, gfp_t gfp)
 {
-	struct page **slots = per_cpu(kstack_reserve, cpu);
+	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
 	unsigned int i;
 
 	for (i = 0; i < KSTACK_RESERVE; i++) {
@@ -483,8 +483,8 @@ static int kstack_cpu_prepare(unsigned int cpu)
 
 static int kstack_cpu_dead(unsigned int cpu)
 {
-	struct page **slots = per_cpu(kstack_reserve, cpu);
-	struct kstack **cache = per_cpu(kstack_cache, cpu);
+	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
+	struct kstack **cache = per_cpu_ptr(kstack_cache, cpu);
 	unsigned int i;
 
 	for (i = 0; i < KSTACK_RESERVE; i++) {
