@@ -7,11 +7,11 @@
 #include <linux/kprobes.h>
 #include <linux/kstack.h>
 #include <linux/mm.h>
+#include <linux/pgtable.h>
 #include <linux/stack_policy.h>
 #include <linux/vmalloc.h>
 
 #include <asm/apic.h>
-#include <asm/pgtable.h>
 #include <asm/ptrace.h>
 
 /*
