@@ -115,7 +115,14 @@ build_kernel()
 	configure
 	step "build the kernel" make_kernel -j"$jobs" bzImage modules
 	# Beside the objects: those of another configuration must not mix in.
-	mkdir -p "$obj/sample"
-	rsync -rlpc "$top/samples/stack_policy/" "$obj/sample/"
-	step "build the sample module" make_kernel M="$obj/sample" modules
+	mkdir -p "$obj/modules"
+	rsync -rlpc "$top/samples/stack_policy/" "$obj/modules/sample/"
+	rsync -rlpc "$top/tools/testing/selftests/stack_policy/test_module/" "$obj/modules/test/"
+	step "build the sample and the test module" build_modules
+}
+
+build_modules()
+{
+	make_kernel M="$obj/modules/sample" modules
+	make_kernel M="$obj/modules/test" modules
 }

@@ -9,5 +9,5 @@ build_kernel
 step "build the initramfs" build_image
 rc=0
 boot test 600 kunit.enable=1 || rc=$?
-boot die 120 || :
+boot die 120 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 || :
 exec python3 ./verdict.py "$O" "$rc"

@@ -11,8 +11,10 @@ import sys
 SPLAT = re.compile(
     r"WARNING:|BUG:|INFO: (task|rcu|possible)|rcu:.*stall|Oops|Kernel panic|"
     r"unreferenced object|possible .*deadlock|general protection|double fault")
-OURS = "stack_policy: WARNING: "
-ASKED = "stack_policy: test asks for an overflow"
+OURS = re.compile(r"stack_policy: WARNING: (\S+)\[\d+\]")
+ASKED = re.compile(r"stack_policy: overflow (expected|allowed) in (\S+)")
+BOOT_TABLE = "task=8/24 kthread=16/32"
+BAD_BOOT_TABLE = 'stack_policy: boot parameter "task=99/100" is not valid, ignored'
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
 SELF = re.compile(r"(ok|not ok) +\d+ (.*)")
 
@@ -49,24 +51,40 @@ def main(folder, status):
     if passed == 0:
         failures.append("no test ran")
 
-    asked = reported = 0
+    # A test names the threads it lets overflow, and says whether they must.
+    asked, expected, seen = set(), set(), set()
     for line in read(f"{folder}/test.console"):
-        if ASKED in line:
-            asked += 1
-        elif OURS in line:
-            reported += 1
-            if reported > asked:
+        if match := ASKED.search(line):
+            asked.add(match[2])
+            if match[1] == "expected":
+                expected.add(match[2])
+        elif match := OURS.search(line):
+            seen.add(match[1])
+            if match[1] not in asked:
                 failures.append("an overflow nobody asked for: " + line)
         elif SPLAT.search(line):
             failures.append("console: " + line)
+    for name in sorted(expected - seen):
+        failures.append(f"no report of the overflow in {name}")
+
+    def expect(name, found, otherwise):
+        nonlocal passed
+        if found:
+            print("ok", name)
+            passed += 1
+        else:
+            failures.append(f"{name}: {otherwise}")
 
     # Past the limit a stack dies as on a stock kernel, and says so.
     died = read(f"{folder}/die.console")
-    if any("BUG: TASK stack guard page was hit" in line for line in died):
-        print("ok guard_page_past_the_limit")
-        passed += 1
-    else:
-        failures.append("LKDTM EXHAUST_STACK did not hit the guard page")
+    expect("guard_page_past_the_limit",
+           any("BUG: TASK stack guard page was hit" in line for line in died),
+           "LKDTM EXHAUST_STACK did not hit the guard page")
+    expect("boot_parameter",
+           any(line.startswith(BOOT_TABLE) for line in read(f"{folder}/die.results")),
+           f"the table is not {BOOT_TABLE}")
+    expect("bad_boot_parameter_is_reported",
+           any(BAD_BOOT_TABLE in line for line in died), "no message")
 
     for failure in failures:
         print("FAILED:", failure)

@@ -11,15 +11,22 @@
 #include <linux/irq_work.h>
 #include <linux/kstack.h>
 #include <linux/kthread.h>
-#include <linux/mutex.h>
+#include <linux/percpu.h>
 #include <linux/sched/task.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/stack_policy.h>
 #include <linux/stacktrace.h>
 #include <linux/string.h>
 #include <linux/sysctl.h>
 
 #include <xen/xen.h>
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/stack_policy.h>
+
+#include "stack_policy.h"
 
 #define RESERVE_KB	(THREAD_SIZE / 1024)
 #define PAGE_KB		(PAGE_SIZE / 1024)
@@ -46,11 +53,17 @@ static const struct stack_policy_table default_table = { {
 	[STACK_CLASS_USER_WORKER]	= { 12, RESERVE_KB },
 } };
 
+static const struct stack_policy_entry full_row = { RESERVE_KB, RESERVE_KB };
+
 /* The table in force. Rows are read and written whole: eight bytes. */
 static struct stack_policy_table table = default_table;
 /* Serializes writers of the table. */
-static DEFINE_MUTEX(table_lock);
+static DEFINE_SPINLOCK(table_lock);
 static_assert(sizeof(struct stack_policy_entry) == sizeof(u64));
+
+/* Counters of each class. Written where stacks change, summed when read. */
+static DEFINE_PER_CPU(struct kstack_stats, stats[STACK_CLASS_MAX]);
+static_assert(STACK_POLICY_DEPTHS == KSTACK_DEPTHS);
 
 /* Stacks cannot grow by fault here; every class is fully populated. */
 static bool always_full __ro_after_init;
@@ -61,6 +74,12 @@ static bool overflow_panics __read_mostly;
 static struct stack_policy_entry read_row(enum stack_class class)
 {
 	return READ_ONCE(table.row[class]);
+}
+
+/* What a thread of @class gets on this machine. */
+static struct stack_policy_entry row_here(enum stack_class class)
+{
+	return always_full ? full_row : read_row(class);
 }
 
 static bool row_valid(const struct stack_policy_entry *row)
@@ -133,14 +152,50 @@ static int update_table(char *text)
 	struct stack_policy_table new;
 	int class, ret;
 
-	guard(mutex)(&table_lock);
+	spin_lock(&table_lock);
 	new = table;
 	ret = parse_table(text, &new);
-	if (ret)
-		return ret;
-	for (class = 0; class < STACK_CLASS_MAX; class++)
+	for (class = 0; class < STACK_CLASS_MAX && !ret; class++)
 		WRITE_ONCE(table.row[class], new.row[class]);
+	spin_unlock(&table_lock);
+	return ret;
+}
+
+/* The second door to the table, for the BPF map. */
+int stack_policy_set_row(enum stack_class class, const struct stack_policy_entry *row)
+{
+	if (!row_valid(row))
+		return -EINVAL;
+	spin_lock(&table_lock);
+	WRITE_ONCE(table.row[class], *row);
+	spin_unlock(&table_lock);
 	return 0;
+}
+
+const struct stack_policy_entry *stack_policy_row(enum stack_class class)
+{
+	return &table.row[class];
+}
+
+/* Not a snapshot: other CPUs go on counting. */
+void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *sum)
+{
+	int cpu, i;
+
+	*sum = (struct stack_policy_stats){};
+	for_each_possible_cpu(cpu) {
+		const struct kstack_stats *s = per_cpu_ptr(&stats[class], cpu);
+
+		sum->threads		+= READ_ONCE(s->stacks);
+		sum->mapped_kb		+= READ_ONCE(s->pages) * PAGE_KB;
+		sum->grows_ensure	+= READ_ONCE(s->grows[KSTACK_ENSURE]);
+		sum->grows_fault	+= READ_ONCE(s->grows[KSTACK_FAULT]);
+		sum->grows_class	+= READ_ONCE(s->grows[KSTACK_CLASS]);
+		sum->failed_nomem	+= READ_ONCE(s->failed_nomem);
+		sum->failed_limit	+= READ_ONCE(s->failed_limit);
+		for (i = 0; i < KSTACK_DEPTHS; i++)
+			sum->exit_depth_kb[i] += READ_ONCE(s->depth[i]);
+	}
 }
 
 static enum stack_class classify(const struct kernel_clone_args *args)
@@ -156,14 +211,15 @@ int stack_policy_alloc(struct task_struct *tsk, int node,
 		       const struct kernel_clone_args *args)
 {
 	enum stack_class class = classify(args);
-	struct stack_policy_entry row = read_row(class);
+	struct stack_policy_entry row = row_here(class);
 
 	/* An idle task may be in any state; before the reserve nothing can grow. */
-	if (args->idle || always_full || !kstack_ready())
-		row = (struct stack_policy_entry){ RESERVE_KB, RESERVE_KB };
+	if (args->idle || !kstack_ready())
+		row = full_row;
 	tsk->stack_class = class;
 	tsk->stack_class_fork = 0;
-	return kstack_alloc(tsk, node, row.populate_kb * 1024, row.limit_kb * 1024);
+	return kstack_alloc(tsk, node, row.populate_kb * 1024, row.limit_kb * 1024,
+			    &stats[class]);
 }
 
 void stack_policy_account_exit(struct task_struct *tsk)
@@ -179,26 +235,53 @@ void stack_policy_free(struct task_struct *tsk)
 	tsk->stack_vm_area = NULL;
 }
 
-void stack_policy_fork_kthread(unsigned int flags)
+void stack_policy_kthread_flags(unsigned int flags)
 {
 	current->stack_class_fork =
 		flags & KTHREAD_BIG_STACK ? STACK_CLASS_KTHREAD_BIG : 0;
 }
 
+struct task_struct *kthread_create_flags_on_node(int (*threadfn)(void *data),
+						 void *data, unsigned int flags,
+						 int node,
+						 const char namefmt[], ...)
+{
+	struct task_struct *task;
+	va_list args;
+	char *name;
+
+	if (flags & ~KTHREAD_BIG_STACK)
+		return ERR_PTR(-EINVAL);
+
+	va_start(args, namefmt);
+	name = kvasprintf(GFP_KERNEL, namefmt, args);
+	va_end(args);
+	if (!name)
+		return ERR_PTR(-ENOMEM);
+
+	stack_policy_kthread_flags(flags);
+	task = kthread_create_on_node(threadfn, data, node, "%s", name);
+	stack_policy_kthread_flags(0);
+	kfree(name);
+	return task;
+}
+EXPORT_SYMBOL_GPL(kthread_create_flags_on_node);
+
 int stack_policy_set_class(enum stack_class class)
 {
-	struct stack_policy_entry row = read_row(class);
-	struct kstack *ks = current->kstack;
+	struct stack_policy_entry row = row_here(class);
+	u8 old = current->stack_class;
 	int ret;
 
 	might_sleep();
-	if (current->stack_class == class)
+	if (old == class)
 		return 0;
-	ret = kstack_populate_current(row.populate_kb * 1024, row.limit_kb * 1024);
+	ret = kstack_populate_current(row.populate_kb * 1024, row.limit_kb * 1024,
+				      &stats[class]);
 	if (ret)
 		return ret;
 	current->stack_class = class;
-	ks->grows[KSTACK_CLASS]++;
+	trace_stack_class_change(old, class, kstack_mapped(current->kstack));
 	return 0;
 }
 EXPORT_SYMBOL_GPL(stack_policy_set_class);
@@ -207,17 +290,24 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp)
 {
 	unsigned long sp = current_stack_pointer;
 	struct kstack *ks = current->kstack;
+	unsigned long from, to;
+	int ret;
 
-	if (!ks || !on_thread_stack() || bytes > THREAD_SIZE ||
-	    sp - bytes < (unsigned long)ks->base)
+	if (!ks || !on_thread_stack())
 		return -EOVERFLOW;
-	return kstack_grow(ks, (sp - bytes) & PAGE_MASK, gfp, KSTACK_ENSURE);
+	from = kstack_mapped(ks);
+	/* Past the end of the span is past every limit. */
+	to = bytes < sp ? (sp - bytes) & PAGE_MASK : 0;
+	ret = kstack_grow(ks, to, gfp, KSTACK_ENSURE);
+	trace_stack_grow(current->stack_class, bytes, from, kstack_mapped(ks), ret,
+			 _RET_IP_);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(stack_policy_ensure);
 
 unsigned long stack_policy_not_used(const struct task_struct *tsk)
 {
-	unsigned long *word = stack_policy_low(tsk);
+	unsigned long *word = task_stack_page(tsk) + stack_policy_unmapped(tsk);
 	unsigned long *top = task_stack_page(tsk) + THREAD_SIZE;
 
 	/* Not kstack_deepest(): the boot CPU's idle task has no kstack. */
@@ -235,10 +325,9 @@ bool stack_policy_may_survive(void)
 
 #define REPORT_DEPTH	32
 #define REPORT_SITES	64
+#define REPORT_RING	8	/* a stack of one page can overflow 7 times in a row */
 
 struct stack_policy_report {
-	struct irq_work	work;
-	bool		busy;		/* set in the fault, cleared when printed */
 	char		comm[TASK_COMM_LEN];
 	pid_t		pid;
 	u8		class;
@@ -248,8 +337,17 @@ struct stack_policy_report {
 	unsigned long	trace[REPORT_DEPTH];
 };
 
-/* One at a time per CPU; a second fault before the first is printed is counted. */
-static DEFINE_PER_CPU(struct stack_policy_report, reports);
+/*
+ * A CPU's faults that wait to be reported. The fault writes at @head and may
+ * interrupt the irq_work of the same CPU, which reads at @tail.
+ */
+struct report_ring {
+	struct irq_work	work;
+	unsigned int	head, tail;
+	struct stack_policy_report slot[REPORT_RING];
+};
+
+static DEFINE_PER_CPU(struct report_ring, reports);
 /* Addresses that were reported. Filled by cmpxchg, never emptied. */
 static unsigned long reported[REPORT_SITES];
 /* Overflows survived, and those of them that had no report of their own. */
@@ -273,15 +371,16 @@ static bool first_at_site(unsigned long ip)
 void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
 			       unsigned long from, unsigned long to)
 {
-	struct stack_policy_report *report = this_cpu_ptr(&reports);
+	struct report_ring *ring = this_cpu_ptr(&reports);
 	unsigned long top = (unsigned long)ks->base + THREAD_SIZE;
+	struct stack_policy_report *report;
 
 	atomic_inc(&faults_survived);
-	if (report->busy || !first_at_site(regs->ip)) {
+	if (ring->head - READ_ONCE(ring->tail) == REPORT_RING) {
 		atomic_inc(&faults_unreported);
 		return;
 	}
-	report->busy = true;
+	report = &ring->slot[ring->head % REPORT_RING];
 	strscpy(report->comm, ks->task->comm);
 	report->pid = ks->task->pid;
 	report->class = ks->task->stack_class;
@@ -291,14 +390,13 @@ void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
 	report->ip = regs->ip;
 	report->nr = ks->task == current ?
 		stack_trace_save_regs(regs, report->trace, REPORT_DEPTH, 0) : 0;
-	irq_work_queue(&report->work);
+	barrier();	/* same CPU: the slot before the head */
+	WRITE_ONCE(ring->head, ring->head + 1);
+	irq_work_queue(&ring->work);
 }
 
-static void print_report(struct irq_work *work)
+static void print_report(const struct stack_policy_report *report)
 {
-	struct stack_policy_report *report =
-		container_of(work, struct stack_policy_report, work);
-
 	pr_warn("------------[ cut here ]------------\n");
 	pr_warn("WARNING: %s[%d] (%s) ran out of stack in %pS\n", report->comm,
 		report->pid, class_names[report->class], (void *)report->ip);
@@ -309,7 +407,25 @@ static void print_report(struct irq_work *work)
 	pr_warn("---[ end trace ]---\n");
 	add_taint(TAINT_WARN, LOCKDEP_STILL_OK);
 	check_panic_on_warn("stack_policy");
-	WRITE_ONCE(report->busy, false);
+}
+
+static void report_faults(struct irq_work *work)
+{
+	struct report_ring *ring = container_of(work, struct report_ring, work);
+
+	while (ring->tail != READ_ONCE(ring->head)) {
+		const struct stack_policy_report *r = &ring->slot[ring->tail % REPORT_RING];
+
+		trace_stack_fault(r->pid, r->class, r->from_bytes, r->to_bytes,
+				  r->limit_bytes, r->ip);
+		if (first_at_site(r->ip))
+			print_report(r);
+		else
+			atomic_inc(&faults_unreported);
+		/* Read before it is free. Pairs with the fault's READ_ONCE(). */
+		barrier();
+		WRITE_ONCE(ring->tail, ring->tail + 1);
+	}
 }
 
 /* What user space sees. */
@@ -420,7 +536,7 @@ static int __init stack_policy_late_init(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		per_cpu(reports, cpu).work = IRQ_WORK_INIT_HARD(print_report);
+		per_cpu(reports, cpu).work = IRQ_WORK_INIT_HARD(report_faults);
 	register_sysctl_init("kernel", stack_policy_sysctls);
 	if (always_full)
 		pr_info("this platform cannot grow stacks, all are fully populated\n");

@@ -79,6 +79,27 @@ static void table_fits_its_text(struct kunit *test)
 	KUNIT_EXPECT_MEMEQ(test, &t, &table, sizeof(t));
 }
 
+static void row_update(struct kunit *test)
+{
+	static const struct stack_policy_entry bad[] = {
+		{ 0, 32 }, { 12, 0 }, { 16, 12 }, { 12, 36 }, { 36, 36 }, { 13, 32 },
+		{ 12, 30 }, { 12, UINT_MAX - 3 }, { UINT_MAX - 3, UINT_MAX - 3 },
+	};
+	struct stack_policy_entry good = { 8, 16 }, before = read_row(STACK_CLASS_TASK);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, stack_policy_set_row(STACK_CLASS_TASK, &bad[i]),
+				    -EINVAL, "%u/%u", bad[i].populate_kb, bad[i].limit_kb);
+		KUNIT_EXPECT_MEMEQ(test, stack_policy_row(STACK_CLASS_TASK), &before,
+				   sizeof(before));
+	}
+	KUNIT_EXPECT_EQ(test, stack_policy_set_row(STACK_CLASS_TASK, &good), 0);
+	KUNIT_EXPECT_EQ(test, read_row(STACK_CLASS_TASK).populate_kb, 8);
+	KUNIT_EXPECT_EQ(test, read_row(STACK_CLASS_TASK).limit_kb, 16);
+	KUNIT_EXPECT_EQ(test, stack_policy_set_row(STACK_CLASS_TASK, &before), 0);
+}
+
 static void class_selection(struct kunit *test)
 {
 	struct kernel_clone_args user = {}, kthread = { .kthread = 1 };
@@ -89,10 +110,10 @@ static void class_selection(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, classify(&kthread), STACK_CLASS_KTHREAD);
 	KUNIT_EXPECT_EQ(test, classify(&io), STACK_CLASS_USER_WORKER);
 	KUNIT_EXPECT_EQ(test, classify(&vhost), STACK_CLASS_USER_WORKER);
-	stack_policy_fork_kthread(KTHREAD_BIG_STACK);
+	stack_policy_kthread_flags(KTHREAD_BIG_STACK);
 	KUNIT_EXPECT_EQ(test, classify(&kthread), STACK_CLASS_KTHREAD_BIG);
 	KUNIT_EXPECT_EQ(test, classify(&user), STACK_CLASS_TASK);
-	stack_policy_fork_kthread(0);
+	stack_policy_kthread_flags(0);
 }
 
 /* What a helper thread saw of its own stack. */
@@ -102,6 +123,7 @@ struct seen {
 	unsigned int mapped, grows_ensure, grows_fault;
 	int ensure_small, ensure_big, ensure_too_big;
 	bool intact;
+	struct stack_policy_stats during;
 };
 
 static unsigned int mapped_pages(const void *base)
@@ -195,6 +217,86 @@ static void ensure_grows(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, seen.ensure_too_big, -EOVERFLOW);
 }
 
+struct edges {
+	struct completion done;
+	int at_low, below_low, at_limit, past_limit;
+	unsigned int mapped_at_low, mapped_below_low, mapped_at_limit;
+	unsigned int limit_kb;
+};
+
+static int edges_fn(void *data)
+{
+	struct kstack *ks = current->kstack;
+	unsigned long low = kstack_low(ks), top = (unsigned long)ks->base + THREAD_SIZE;
+	struct edges *e = data;
+
+	e->limit_kb = ks->limit / 1024;
+	e->at_low = kstack_grow(ks, low, GFP_KERNEL, KSTACK_ENSURE);
+	e->mapped_at_low = mapped_pages(ks->base);
+	e->below_low = kstack_grow(ks, low - 1, GFP_KERNEL, KSTACK_ENSURE);
+	e->mapped_below_low = mapped_pages(ks->base);
+	e->past_limit = kstack_grow(ks, top - ks->limit - 1, GFP_KERNEL, KSTACK_ENSURE);
+	e->at_limit = kstack_grow(ks, top - ks->limit, GFP_KERNEL, KSTACK_ENSURE);
+	e->mapped_at_limit = mapped_pages(ks->base);
+	complete(&e->done);
+	return 0;
+}
+
+static int set_big_fn(void *data)
+{
+	struct seen *seen = data;
+
+	stack_policy_set_class(STACK_CLASS_KTHREAD_BIG);
+	stack_policy_sum_stats(STACK_CLASS_KTHREAD_BIG, &seen->during);
+	complete(&seen->done);
+	return 0;
+}
+
+/* 8 of at most 20 kB: to the byte at both ends, and past the limit nothing. */
+static void grow_to_the_edges(struct kunit *test)
+{
+	struct stack_policy_entry row = { 8, 20 }, before = read_row(STACK_CLASS_KTHREAD);
+	struct edges e = {};
+
+	init_completion(&e.done);
+	KUNIT_ASSERT_EQ(test, stack_policy_set_row(STACK_CLASS_KTHREAD, &row), 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(edges_fn, &e, "edges")));
+	wait_for_completion(&e.done);
+	KUNIT_EXPECT_EQ(test, stack_policy_set_row(STACK_CLASS_KTHREAD, &before), 0);
+	KUNIT_EXPECT_EQ(test, e.limit_kb, 20);
+	KUNIT_EXPECT_EQ(test, e.at_low, 0);
+	KUNIT_EXPECT_EQ(test, e.mapped_at_low, 2);
+	KUNIT_EXPECT_EQ(test, e.below_low, 0);
+	KUNIT_EXPECT_EQ(test, e.mapped_below_low, 3);
+	KUNIT_EXPECT_EQ(test, e.past_limit, -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, e.at_limit, 0);
+	KUNIT_EXPECT_EQ(test, e.mapped_at_limit, 5);
+}
+
+/* A thread that comes and goes is counted, and its pages with it. */
+static void stats_balance(struct kunit *test)
+{
+	static struct stack_policy_stats before, after;
+	struct seen seen = {};
+	unsigned int tries;
+
+	stack_policy_sum_stats(STACK_CLASS_KTHREAD_BIG, &before);
+	init_completion(&seen.done);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(set_big_fn, &seen, "balance")));
+	wait_for_completion(&seen.done);
+	for (tries = 0; tries < 100; tries++) {
+		stack_policy_sum_stats(STACK_CLASS_KTHREAD_BIG, &after);
+		if (after.threads == before.threads)
+			break;
+		schedule_timeout_uninterruptible(1);
+	}
+	KUNIT_EXPECT_EQ(test, after.threads, before.threads);
+	KUNIT_EXPECT_EQ(test, after.mapped_kb, before.mapped_kb);
+	KUNIT_EXPECT_EQ(test, after.grows_class, before.grows_class + 1);
+	KUNIT_EXPECT_EQ(test, seen.during.threads, before.threads + 1);
+	KUNIT_EXPECT_EQ(test, seen.during.mapped_kb, before.mapped_kb + 32);
+}
+
 /*
  * Frames with a pattern, down to @floor bytes above the end of the span: what
  * an interrupt needs before it switches stacks has to fit below. Wrong on the
@@ -247,8 +349,7 @@ static void overflow_survives(struct kunit *test)
 	struct seen seen = {};
 	unsigned int i;
 
-	/* One splat for the harness to expect: all of these are one site. */
-	pr_info("test asks for an overflow\n");
+	pr_info("overflow expected in deep\n");
 	for (i = 0; i < 50; i++) {
 		init_completion(&seen.done);
 		KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(overflow_fn, &seen, "deep")));
@@ -296,10 +397,13 @@ static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(parse_invalid),
 	KUNIT_CASE(update_all_or_nothing),
 	KUNIT_CASE(table_fits_its_text),
+	KUNIT_CASE(row_update),
 	KUNIT_CASE(class_selection),
 	KUNIT_CASE(kthread_classes),
 	KUNIT_CASE(kthread_worker_class),
 	KUNIT_CASE(ensure_grows),
+	KUNIT_CASE(grow_to_the_edges),
+	KUNIT_CASE(stats_balance),
 	KUNIT_CASE(overflow_survives),
 	KUNIT_CASE(set_class_populates),
 	KUNIT_CASE(idle_task_is_measured),

@@ -16,7 +16,11 @@
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
 
-#include "internal.h"
+/*
+ * What a span takes of the vmalloc area: wherever this begins, an aligned span
+ * lies in it. Below the span is the rest, or the guard page of the area before.
+ */
+#define KSTACK_AREA	(2 * THREAD_SIZE - PAGE_SIZE)
 
 /*
  * A growth by fault takes at most KSTACK_PAGES - 1 pages, and the irq_work
@@ -66,18 +70,32 @@ unsigned long kstack_low(const struct kstack *ks)
 	return (unsigned long)ks->base + slot * PAGE_SIZE;
 }
 
+/* Bytes mapped, from the top. */
+unsigned long kstack_mapped(const struct kstack *ks)
+{
+	return kstack_top(ks) - kstack_low(ks);
+}
+
+/* Eight words at once, because exit does this for every thread. */
+static const unsigned long *skip_zeroes(const unsigned long *word,
+					const unsigned long *end)
+{
+	while (word < end && !(word[0] | word[1] | word[2] | word[3] |
+			       word[4] | word[5] | word[6] | word[7]))
+		word += 8;
+	while (word < end && !*word)
+		word++;
+	return word;
+}
+
 /*
  * The deepest word ever written: fresh stack memory is zero. The caller holds
  * a reference to the stack.
  */
 unsigned long kstack_deepest(const struct kstack *ks)
 {
-	unsigned long *word = (unsigned long *)kstack_low(ks);
-	unsigned long *top = (unsigned long *)kstack_top(ks);
-
-	while (word < top && !READ_ONCE_NOCHECK(*word))
-		word++;
-	return (unsigned long)word;
+	return (unsigned long)skip_zeroes((unsigned long *)kstack_low(ks),
+					  (unsigned long *)kstack_top(ks));
 }
 
 static void kstack_reserve_fill(int cpu, gfp_t gfp)
@@ -160,7 +178,12 @@ static bool kstack_install(struct kstack *ks, unsigned long addr, struct page *p
 	pte_t *ptep = ks->ptep + kstack_slot(ks, addr);
 	pte_t pte = mk_pte(page, PAGE_KERNEL);
 
-	return !cmpxchg(&ptep->pte, 0, pte_val(pte));
+	if (cmpxchg(&ptep->pte, 0, pte_val(pte)))
+		return false;
+	/* Not counted yet while it is created. */
+	if (ks->stats)
+		this_cpu_inc(ks->stats->pages);
+	return true;
 }
 
 /* Count the page; not in a fault, these counters are not safe there. */
@@ -191,12 +214,11 @@ static int kstack_charge(struct kstack *ks, gfp_t gfp)
 	return 0;
 }
 
-/* Undo kstack_charge(). Growth after this is neither charged nor counted. */
-void kstack_account_exit(struct kstack *ks)
+/* Undo kstack_charge(). */
+static void kstack_uncharge(struct kstack *ks)
 {
 	unsigned int slot;
 
-	WRITE_ONCE(ks->exiting, true);
 	for (slot = 0; slot < KSTACK_PAGES; slot++) {
 		struct page *page;
 
@@ -207,6 +229,21 @@ void kstack_account_exit(struct kstack *ks)
 				      -(int)(PAGE_SIZE / 1024));
 		memcg_kmem_uncharge_page(page, 0);
 	}
+}
+
+/*
+ * The thread is about to be gone, or never ran: settle its accounts. Growth
+ * after this is neither charged nor counted.
+ */
+void kstack_account_exit(struct kstack *ks)
+{
+	if (ks->task == current) {
+		unsigned long used = kstack_top(ks) - kstack_deepest(ks);
+
+		this_cpu_inc(ks->stats->depth[(used - 1) / 1024]);
+	}
+	WRITE_ONCE(ks->exiting, true);
+	kstack_uncharge(ks);
 }
 
 /**
@@ -227,21 +264,26 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 {
 	unsigned long low;
 
-	if (to < kstack_top(ks) - ks->limit)
+	if (to < kstack_top(ks) - ks->limit) {
+		this_cpu_inc(ks->stats->failed_limit);
 		return -EOVERFLOW;
+	}
 
 	while ((low = kstack_low(ks)) > to) {
 		struct page *page = kstack_reserve_take();
 
 		if (!page && gfp)
 			page = alloc_page(gfp | __GFP_ZERO);
-		if (!page)
+		if (!page) {
+			this_cpu_inc(ks->stats->failed_nomem);
 			return -ENOMEM;
+		}
 		if (!kstack_install(ks, low - PAGE_SIZE, page))
 			kstack_reserve_put(page);
 		WRITE_ONCE(ks->task->stack_low, kstack_low(ks));
 	}
 	ks->grows[cause]++;
+	this_cpu_inc(ks->stats->grows[cause]);
 	/* Charged by force: the pages are in use, and there are few of them. */
 	if (gfpflags_allow_blocking(gfp))
 		kstack_charge(ks, gfp | __GFP_NOFAIL);
@@ -286,23 +328,46 @@ static int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp)
 	return 0;
 }
 
+/* A page that a fault adds in between stays with the old counters. */
+static void kstack_count_with(struct kstack *ks, struct kstack_stats __percpu *stats)
+{
+	unsigned long pages = kstack_mapped(ks) / PAGE_SIZE;
+
+	if (ks->stats) {
+		this_cpu_dec(ks->stats->stacks);
+		this_cpu_sub(ks->stats->pages, pages);
+	}
+	ks->stats = stats;
+	if (stats) {
+		this_cpu_inc(stats->stacks);
+		this_cpu_add(stats->pages, pages);
+	}
+}
+
 /**
  * kstack_populate_current - give the running thread a stack of another size
  * @populate: bytes to be mapped at least; what is mapped beyond stays
  * @limit: bytes it may grow to from now on
+ * @stats: where to count the stack from now on
  *
  * Context: may sleep.
  * Return: 0, or -ENOMEM and nothing has changed.
  */
-int kstack_populate_current(size_t populate, size_t limit)
+int kstack_populate_current(size_t populate, size_t limit,
+			    struct kstack_stats __percpu *stats)
 {
 	struct kstack *ks = current->kstack;
 
-	if (kstack_populate(ks, populate, NUMA_NO_NODE, THREADINFO_GFP))
+	if (kstack_populate(ks, populate, NUMA_NO_NODE, THREADINFO_GFP)) {
+		this_cpu_inc(ks->stats->failed_nomem);
 		return -ENOMEM;
+	}
 	WRITE_ONCE(current->stack_low, kstack_low(ks));
 	ks->populate = populate;
 	ks->limit = limit;
+	kstack_count_with(ks, stats);
+	ks->grows[KSTACK_CLASS]++;
+	this_cpu_inc(stats->grows[KSTACK_CLASS]);
 	kstack_charge(ks, GFP_KERNEL | __GFP_NOFAIL);
 	return 0;
 }
@@ -325,8 +390,7 @@ static void kstack_destroy(struct kstack *ks)
 	for (slot = 0; ks->ptep && slot < KSTACK_PAGES; slot++)
 		if (pte_present(ks->ptep[slot]))
 			pages[nr++] = pte_page(ks->ptep[slot]);
-	remove_vm_area(ks->base);
-	kfree(ks->vm);
+	kfree(remove_vm_area(ks->vm->addr));
 	while (nr--) {
 		pages[nr]->index = 0;
 		set_page_private(pages[nr], 0);
@@ -357,14 +421,12 @@ static struct kstack *kstack_create(int node, size_t populate)
 
 	if (!ks)
 		return NULL;
-	ks->vm = __get_vm_area_node(THREAD_SIZE, THREAD_ALIGN, PAGE_SHIFT, VM_ALLOC,
-				    VMALLOC_START, VMALLOC_END, node, GFP_KERNEL,
-				    __builtin_return_address(0));
+	ks->vm = get_vm_area(KSTACK_AREA, VM_ALLOC);
 	if (!ks->vm) {
 		kmem_cache_free(kstack_cachep, ks);
 		return NULL;
 	}
-	ks->base = ks->vm->addr;
+	ks->base = PTR_ALIGN(ks->vm->addr, THREAD_SIZE);
 	if (apply_to_page_range(&init_mm, (unsigned long)ks->base, THREAD_SIZE,
 				kstack_note_pte, ks))
 		goto destroy;
@@ -379,11 +441,6 @@ static struct kstack *kstack_create(int node, size_t populate)
 destroy:
 	kstack_destroy(ks);
 	return NULL;
-}
-
-static size_t kstack_mapped(const struct kstack *ks)
-{
-	return kstack_top(ks) - kstack_low(ks);
 }
 
 /* A cached stack has what it was created with; another size is of no use. */
@@ -424,25 +481,32 @@ static bool kstack_to_cache(struct kstack *ks)
  * @node: NUMA node or NUMA_NO_NODE
  * @populate: bytes to map now
  * @limit: bytes it may grow to
+ * @stats: where to count the stack
  *
  * Return: 0 or -ENOMEM. The pages are charged to current's memcg.
  */
-int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limit)
+int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limit,
+		 struct kstack_stats __percpu *stats)
 {
 	struct kstack *ks = kstack_from_cache(populate);
 
 	if (!ks)
 		ks = kstack_create(node, populate);
-	if (!ks)
+	if (!ks) {
+		this_cpu_inc(stats->failed_nomem);
 		return -ENOMEM;
+	}
 
 	ks->populate = populate;
 	ks->limit = limit;
 	ks->exiting = false;
 	memset(ks->grows, 0, sizeof(ks->grows));
+	kstack_count_with(ks, stats);
 	if (kstack_charge(ks, GFP_KERNEL)) {
-		kstack_account_exit(ks);
+		kstack_uncharge(ks);
+		kstack_count_with(ks, NULL);
 		kstack_destroy(ks);
+		this_cpu_inc(stats->failed_nomem);
 		return -ENOMEM;
 	}
 	ks->task = tsk;
@@ -465,6 +529,7 @@ static void kstack_free_work(struct work_struct *work)
 void kstack_free(struct kstack *ks)
 {
 	ks->task = NULL;
+	kstack_count_with(ks, NULL);
 	if (kstack_to_cache(ks))
 		return;
 	INIT_RCU_WORK(&ks->free_work, kstack_free_work);

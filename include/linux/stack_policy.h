@@ -9,6 +9,7 @@
 
 #include <linux/errno.h>
 #include <linux/gfp_types.h>
+#include <linux/kthread.h>
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
 #include <uapi/linux/stack_policy.h>
@@ -53,25 +54,55 @@ static __always_inline unsigned long stack_remaining(void)
 	return current_stack_pointer - current->stack_low;
 }
 
-/* fork.c: memory for a new thread's stack, by its class. */
+/*
+ * fork.c: what a stack takes at most on a stock kernel, to compute max_threads
+ * with, as the span says nothing about memory.
+ */
+#define STACK_POLICY_TYPICAL	(THREAD_SIZE / 2)
+
 /* fork.c, before the first fork. */
 void stack_policy_init(void);
 
+/* fork.c: memory for a new thread's stack, by its class. */
 int stack_policy_alloc(struct task_struct *tsk, int node,
 		       const struct kernel_clone_args *args);
 void stack_policy_account_exit(struct task_struct *tsk);
 void stack_policy_free(struct task_struct *tsk);
 
-/* kthread.c: kthreadd is about to fork a thread with KTHREAD_* @flags. */
-void stack_policy_fork_kthread(unsigned int flags);
+/*
+ * kthread.c: the next kthread that current asks for is made with these
+ * KTHREAD_* flags. Take them back with 0.
+ */
+void stack_policy_kthread_flags(unsigned int flags);
+
+/**
+ * kthread_create_flags_on_node - create a kthread of a special kind
+ * @threadfn: the function to run until kthread_should_stop()
+ * @data: data ptr for @threadfn
+ * @flags: %KTHREAD_BIG_STACK for a kernel stack that is fully populated from
+ *	the start and stays so; ignored without CONFIG_STACK_POLICY
+ * @node: as for kthread_create_on_node()
+ * @namefmt: printf-style name for the thread
+ *
+ * Context: may sleep.
+ * Return: as kthread_create_on_node(), and ERR_PTR(-EINVAL) for unknown @flags.
+ */
+__printf(5, 6)
+struct task_struct *kthread_create_flags_on_node(int (*threadfn)(void *data),
+						 void *data, unsigned int flags,
+						 int node,
+						 const char namefmt[], ...);
 
 /* Make current a member of @class. May sleep. Return: 0 or -ENOMEM, unchanged. */
 int stack_policy_set_class(enum stack_class class);
 
-/* The lowest address of @tsk's stack that can be read while it is pinned. */
-static __always_inline void *stack_policy_low(const struct task_struct *tsk)
+/* Bytes at the lower end of @tsk's span that are not mapped; pinned by the caller. */
+static __always_inline unsigned long
+stack_policy_unmapped(const struct task_struct *tsk)
 {
-	return tsk->kstack ? (void *)READ_ONCE(tsk->stack_low) : task_stack_page(tsk);
+	if (!tsk->kstack)
+		return 0;
+	return READ_ONCE(tsk->stack_low) - (unsigned long)task_stack_page(tsk);
 }
 
 /* Bytes below the deepest word that @tsk ever wrote, out of THREAD_SIZE. */
@@ -84,6 +115,10 @@ int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 			   struct pid *pid, struct task_struct *tsk);
 
 #else /* !CONFIG_STACK_POLICY */
+
+#define STACK_POLICY_TYPICAL	THREAD_SIZE
+
+static inline void stack_policy_init(void) { }
 
 static inline int stack_ensure(size_t bytes, gfp_t gfp)
 {
@@ -100,11 +135,15 @@ static inline int stack_policy_alloc(struct task_struct *tsk, int node,
 }
 static inline void stack_policy_account_exit(struct task_struct *tsk) { }
 static inline void stack_policy_free(struct task_struct *tsk) { }
-static inline void stack_policy_fork_kthread(unsigned int flags) { }
+static inline void stack_policy_kthread_flags(unsigned int flags) { }
+#define kthread_create_flags_on_node(threadfn, data, flags, node, namefmt, arg...) \
+	((flags) & ~KTHREAD_BIG_STACK ? ERR_PTR(-EINVAL) :			\
+	 kthread_create_on_node(threadfn, data, node, namefmt, ##arg))
 static inline int stack_policy_set_class(enum stack_class class) { return 0; }
-static __always_inline void *stack_policy_low(const struct task_struct *tsk)
+static __always_inline unsigned long
+stack_policy_unmapped(const struct task_struct *tsk)
 {
-	return task_stack_page(tsk);
+	return 0;
 }
 static inline unsigned long stack_policy_not_used(const struct task_struct *tsk)
 {

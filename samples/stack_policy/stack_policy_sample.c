@@ -7,6 +7,7 @@
 #include <linux/completion.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/stack_policy.h>
 #include <linux/wait.h>
 
 #define FRAME_BYTES 512

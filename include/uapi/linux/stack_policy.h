@@ -24,4 +24,22 @@ struct stack_policy_entry {
 	__u32	limit_kb;		/* how far the stack may grow */
 };
 
+#define STACK_POLICY_DEPTHS	32
+
+/*
+ * Counters of one class, value of the BPF map "stack_stats". They begin at
+ * boot; threads and mapped_kb are what there is now.
+ */
+struct stack_policy_stats {
+	__u64	threads;
+	__u64	mapped_kb;		/* memory of their stacks */
+	__u64	grows_ensure;		/* asked for by stack_ensure() */
+	__u64	grows_fault;		/* overflows that were survived */
+	__u64	grows_class;		/* joined the class while running */
+	__u64	failed_nomem;		/* no memory for a stack or its growth */
+	__u64	failed_limit;		/* growth wanted past limit_kb */
+	/* Exits by deepest use: [0] up to 1 kB, [1] up to 2 kB, ... */
+	__u64	exit_depth_kb[STACK_POLICY_DEPTHS];
+};
+
 #endif /* _UAPI_LINUX_STACK_POLICY_H */

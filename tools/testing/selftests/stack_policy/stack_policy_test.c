@@ -5,8 +5,12 @@
  * vCPU thread and 1,000 idle threads have, for people.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/stddef.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -14,6 +18,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +30,17 @@
 #define ACTION	"/proc/sys/kernel/stack_policy_overflow"
 #define DEFAULT	"task=12/32 kthread=12/32 kthread-big=32/32 kvm-vcpu=32/32 user-worker=12/32\n"
 #define MINE	"/proc/thread-self/stack_policy"
+#define MODULE	"/sys/kernel/debug/stack_policy_test/"
+#define TRACING	"/sys/kernel/tracing/"
+#define CGROUP	"/sys/fs/cgroup/"
+
+/* As in linux/stack_policy.h, which this must also build without. */
+enum { TASK, KTHREAD, KTHREAD_BIG, KVM_VCPU, USER_WORKER, NR_CLASSES };
+struct entry { unsigned int populate_kb, limit_kb; };
+struct stats {
+	unsigned long long threads, mapped_kb, grows_ensure, grows_fault, grows_class;
+	unsigned long long failed_nomem, failed_limit, exit_depth_kb[32];
+};
 
 /* The file's text, or "" with errno set. */
 static const char *slurp(const char *path)
@@ -56,6 +73,36 @@ static long number(const char *path, const char *key)
 	const char *at = strstr(slurp(path), key);
 
 	return at ? atol(at + strlen(key) + 1) : -1;
+}
+
+static int spit_number(const char *path, long value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", value);
+	return spit(path, text);
+}
+
+/*
+ * The calling thread, by the name of @name from now on, is going to overflow.
+ * For the harness: "expected" if there must be a report, "allowed" if the same
+ * site may have been reported before.
+ */
+static void expect_overflow(const char *how, const char *name)
+{
+	char text[64];
+
+	prctl(PR_SET_NAME, name);
+	snprintf(text, sizeof(text), "stack_policy: overflow %s in %s\n", how, name);
+	spit("/dev/kmsg", text);
+}
+
+/* Pages of a thread's stack, from the page tables, or -errno. */
+static long pages_of(pid_t tid)
+{
+	int err = spit_number(MODULE "pages", tid);
+
+	return err ? err : atol(slurp(MODULE "pages"));
 }
 
 static long kernel_stack_kb(void)
@@ -229,6 +276,20 @@ TEST_F(table, thousand_threads_cost_12_kb_each)
 	ASSERT_LE(settled_kb(before + 1024), before + 1024);
 }
 
+/* Stacks in the vmalloc area: those of threads, and the few that are cached. */
+static int stack_areas(void)
+{
+	FILE *f = fopen("/proc/vmallocinfo", "r");
+	char line[256];
+	int n = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		n += !!strstr(line, " kstack_");
+	if (f)
+		fclose(f);
+	return n;
+}
+
 /* 0, or -1 if a fork failed. */
 static int fork_ten_thousand(void)
 {
@@ -249,7 +310,7 @@ static int fork_ten_thousand(void)
 TEST_F_TIMEOUT(table, ten_thousand_forks_leave_nothing, 120)
 {
 	long kb = kernel_stack_kb(), free_kb, after;
-	int tries = 0;
+	int tries = 0, areas = stack_areas();
 
 	/* The first round fills the allocator's per-CPU lists and page tables. */
 	ASSERT_EQ(0, fork_ten_thousand());
@@ -264,75 +325,68 @@ TEST_F_TIMEOUT(table, ten_thousand_forks_leave_nothing, 120)
 			usleep(50 * 1000);
 	} while (after <= free_kb - 16384 && tries++ < 100);
 	ASSERT_GT(after, free_kb - 16384);
+	/* Cached stacks come and go, two a CPU; the workers' threads too. */
+	ASSERT_LT(0, areas);
+	ASSERT_LE(stack_areas(), areas + 32);
 }
 
-TEST_F_TIMEOUT(table, fork_survives_each_failed_allocation, 120)
+/*
+ * For fail_nth(): the calling thread's fail-nth file, open because opening it
+ * allocates. -1 if the kernel cannot make allocations fail.
+ */
+static int allow_failures(void)
 {
-	long kb = kernel_stack_kb();
-	int nth, failed = 0;
-
-	if (access("/proc/self/fail-nth", W_OK))
-		SKIP(return, "kernel without CONFIG_FAULT_INJECTION");
 	spit("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
 	spit("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
 	spit("/sys/kernel/debug/fail_page_alloc/min-order", "0");
 	spit("/sys/kernel/debug/failslab/verbose", "0");
 	spit("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	return open("/proc/thread-self/fail-nth", O_RDWR);
+}
+
+/*
+ * The nth allocation that the calling thread makes from now on fails; 0 for
+ * none. Return: what was left of the number before, 0 if it has failed.
+ */
+static int fail_nth(int fd, int nth)
+{
+	char text[16] = "";
+
+	if (pread(fd, text, sizeof(text) - 1, 0) <= 0 || dprintf(fd, "%d", nth) <= 0)
+		return -1;
+	return atoi(text);
+}
+
+TEST_F_TIMEOUT(table, fork_survives_each_failed_allocation, 120)
+{
+	long kb = kernel_stack_kb();
+	int nth, left, failed = 0, fd = allow_failures();
+
+	if (fd < 0)
+		SKIP(return, "kernel without CONFIG_FAULT_INJECTION");
 	/* Each run fails one allocation later, until none was left to fail. */
 	for (nth = 1; nth < 1000; nth++) {
-		char text[16], left[16] = "";
-		int fd = open("/proc/self/fail-nth", O_RDWR);
 		pid_t child;
 
-		ASSERT_LE(0, fd);
-		snprintf(text, sizeof(text), "%d", nth);
-		ASSERT_LT(0, write(fd, text, strlen(text)));
-		/* A stack of a size that no cached one has. */
+		ASSERT_EQ(0, fail_nth(fd, nth));
 		child = syscall(SYS_fork);
 		if (!child)
 			_exit(0);
-		ASSERT_LT(0, pread(fd, left, sizeof(left) - 1, 0));
-		ASSERT_LT(0, pwrite(fd, "0", 1, 0));
-		close(fd);
+		left = fail_nth(fd, 0);
 		if (child > 0) {
 			waitpid(child, NULL, 0);
 		} else {
 			ASSERT_EQ(ENOMEM, errno) TH_LOG("nth=%d", nth);
 			failed++;
 		}
-		if (atoi(left))
+		if (left)
 			break;
+		/* The next stack has a size that no cached one has. */
 		spit(TABLE, nth & 1 ? "task=16/32" : "task=24/32");
 	}
 	ASSERT_LT(nth, 1000);
 	ASSERT_GT(failed, 4);
 	ASSERT_LE(settled_kb(kb + 1024), kb + 1024);
-}
-
-TEST_F_TIMEOUT(table, cpu_hotplug_while_forking, 120)
-{
-	static const char online[] = "/sys/devices/system/cpu/cpu1/online";
-	pid_t forker;
-	int status;
-
-	if (access(online, W_OK))
-		SKIP(return, "one CPU, or no CPU hotplug");
-	forker = fork();
-	if (!forker) {
-		for (;;) {
-			pid_t child = fork();
-
-			if (!child)
-				_exit(0);
-			waitpid(child, NULL, 0);
-		}
-	}
-	for (int i = 0; i < 10; i++) {
-		ASSERT_EQ(0, spit(online, "0"));
-		ASSERT_EQ(0, spit(online, "1"));
-	}
-	kill(forker, SIGKILL);
-	ASSERT_EQ(forker, waitpid(forker, &status, 0));
 }
 
 /* A guest of one HLT. Return: its vCPU's fd, or -1; *@run is its kvm_run. */
@@ -404,6 +458,617 @@ TEST_F(table, kvm_run_promotes_thread_a_then_b)
 		ASSERT_EQ(1, t.is_vcpu);
 		ASSERT_EQ(32, t.after_kb);
 	}
+}
+
+/* KVM_RUN without memory for the stack: -ENOMEM, and the thread stays what it was. */
+static void *run_vcpu_short(void *data)
+{
+	struct vcpu_thread *t = data;
+	int nth, fd = allow_failures();
+
+	t->was_task = 1;
+	for (nth = 1; nth <= 5; nth++) {
+		fail_nth(fd, nth);
+		t->ret = ioctl(t->vcpu, KVM_RUN, 0);
+		if (!t->ret || errno != ENOMEM)
+			t->was_task = 0;
+		fail_nth(fd, 0);
+		t->was_task &= !!strstr(slurp(MINE), "class: task\n");
+		t->was_task &= number(MINE, "mapped_kb") == 12;
+	}
+	t->ret = ioctl(t->vcpu, KVM_RUN, 0);
+	t->is_vcpu = !!strstr(slurp(MINE), "class: kvm-vcpu\n");
+	t->after_kb = number(MINE, "mapped_kb");
+	return NULL;
+}
+
+TEST_F(table, kvm_run_without_memory_fails_cleanly)
+{
+	struct kvm_run *run;
+	struct vcpu_thread t = { .vcpu = tiny_guest(&run) };
+	pthread_t thread;
+
+	if (t.vcpu < 0 || allow_failures() < 0)
+		SKIP(return, "no KVM here, or no CONFIG_FAULT_INJECTION");
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_vcpu_short, &t));
+	pthread_join(thread, NULL);
+	ASSERT_EQ(1, t.was_task);
+	ASSERT_EQ(0, t.ret);
+	ASSERT_EQ(1, t.is_vcpu);
+	ASSERT_EQ(32, t.after_kb);
+}
+
+static int bpf(int cmd, union bpf_attr *attr)
+{
+	return syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+}
+
+/* The map's fd, or -1 with errno set. */
+static int map_by_name(const char *name, struct bpf_map_info *info)
+{
+	union bpf_attr attr = {};
+
+	while (!bpf(BPF_MAP_GET_NEXT_ID, &attr)) {
+		union bpf_attr get = { .map_id = attr.next_id };
+		int fd = bpf(BPF_MAP_GET_FD_BY_ID, &get);
+		union bpf_attr ask = { .info = { .bpf_fd = fd, .info_len = sizeof(*info),
+						 .info = (unsigned long)info } };
+
+		memset(info, 0, sizeof(*info));
+		if (fd >= 0 && !bpf(BPF_OBJ_GET_INFO_BY_FD, &ask) && !strcmp(info->name, name))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		attr.start_id = attr.next_id;
+	}
+	return -1;
+}
+
+static int map_op(int cmd, int fd, unsigned int key, void *value, unsigned long flags)
+{
+	union bpf_attr attr = { .map_fd = fd, .key = (unsigned long)&key,
+				.value = (unsigned long)value, .flags = flags };
+
+	return bpf(cmd, &attr) ? -errno : 0;
+}
+
+FIXTURE(maps)
+{
+	int policy, stats;
+	struct bpf_map_info policy_info, stats_info;
+};
+FIXTURE_SETUP(maps)
+{
+	self->policy = map_by_name("stack_policy", &self->policy_info);
+	if (self->policy < 0 && errno != ENOENT)
+		SKIP(return, "kernel without CONFIG_BPF_SYSCALL");
+	self->stats = map_by_name("stack_stats", &self->stats_info);
+	ASSERT_LE(0, self->policy);
+	ASSERT_LE(0, self->stats);
+	ASSERT_EQ(0, spit(TABLE, "default"));
+}
+FIXTURE_TEARDOWN(maps)
+{
+	spit(TABLE, "default");
+	close(self->policy);
+	close(self->stats);
+}
+
+TEST_F(maps, describe_themselves)
+{
+	ASSERT_EQ(BPF_MAP_TYPE_ARRAY, self->policy_info.type);
+	ASSERT_EQ(4, self->policy_info.key_size);
+	ASSERT_EQ(sizeof(struct entry), self->policy_info.value_size);
+	ASSERT_EQ(NR_CLASSES, self->policy_info.max_entries);
+	ASSERT_EQ(sizeof(struct stats), self->stats_info.value_size);
+	ASSERT_EQ(NR_CLASSES, self->stats_info.max_entries);
+	/* Names for bpftool. */
+	ASSERT_NE(0, self->policy_info.btf_key_type_id);
+	ASSERT_NE(0, self->policy_info.btf_value_type_id);
+	ASSERT_NE(0, self->stats_info.btf_value_type_id);
+}
+
+TEST_F(maps, sysctl_and_map_are_one_table)
+{
+	struct entry row, new = { 20, 28 };
+
+	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->policy, TASK, &row, 0));
+	ASSERT_EQ(12, row.populate_kb);
+	ASSERT_EQ(32, row.limit_kb);
+	ASSERT_EQ(0, spit(TABLE, "task=16/24"));
+	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->policy, TASK, &row, 0));
+	ASSERT_EQ(16, row.populate_kb);
+	ASSERT_EQ(24, row.limit_kb);
+	ASSERT_EQ(0, map_op(BPF_MAP_UPDATE_ELEM, self->policy, KTHREAD, &new, BPF_ANY));
+	ASSERT_EQ(0, map_op(BPF_MAP_UPDATE_ELEM, self->policy, USER_WORKER, &new, BPF_EXIST));
+	ASSERT_STREQ("task=16/24 kthread=20/28 kthread-big=32/32 kvm-vcpu=32/32 "
+		     "user-worker=20/28\n", slurp(TABLE));
+}
+
+TEST_F(maps, bad_updates_change_nothing)
+{
+	struct entry bad[] = { { 0, 32 }, { 16, 12 }, { 12, 36 }, { 13, 32 }, { -4, 32 },
+			       { -4, -4 }, { 12, 0 } };
+	struct entry good = { 16, 32 };
+
+	for (unsigned int i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		ASSERT_EQ(-EINVAL, map_op(BPF_MAP_UPDATE_ELEM, self->policy, TASK, &bad[i], 0));
+	ASSERT_EQ(-E2BIG, map_op(BPF_MAP_UPDATE_ELEM, self->policy, NR_CLASSES, &good, 0));
+	ASSERT_EQ(-EEXIST, map_op(BPF_MAP_UPDATE_ELEM, self->policy, TASK, &good, BPF_NOEXIST));
+	ASSERT_EQ(-EINVAL, map_op(BPF_MAP_UPDATE_ELEM, self->policy, TASK, &good, 99));
+	ASSERT_EQ(-EINVAL, map_op(BPF_MAP_DELETE_ELEM, self->policy, TASK, NULL, 0));
+	ASSERT_EQ(-ENOENT, map_op(BPF_MAP_LOOKUP_ELEM, self->policy, NR_CLASSES, &good, 0));
+	ASSERT_STREQ(DEFAULT, slurp(TABLE));
+}
+
+TEST_F(maps, every_key_in_order)
+{
+	unsigned int key = 99, next, n = 0;
+	union bpf_attr attr = { .map_fd = self->policy, .next_key = (unsigned long)&next };
+
+	while (!bpf(BPF_MAP_GET_NEXT_KEY, &attr)) {
+		ASSERT_EQ(n++, next);
+		key = next;
+		attr.key = (unsigned long)&key;
+	}
+	ASSERT_EQ(ENOENT, errno);
+	ASSERT_EQ(NR_CLASSES, n);
+}
+
+TEST_F(maps, stats_are_read_only)
+{
+	struct stats s = {};
+
+	ASSERT_EQ(-EPERM, map_op(BPF_MAP_UPDATE_ELEM, self->stats, TASK, &s, 0));
+	ASSERT_EQ(-EPERM, map_op(BPF_MAP_DELETE_ELEM, self->stats, TASK, NULL, 0));
+	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &s, 0));
+	ASSERT_LT(0, s.threads);
+	ASSERT_LE(4 * s.threads, s.mapped_kb);
+	ASSERT_GE(32 * s.threads, s.mapped_kb);
+}
+
+/* Look the element up and store into it: the verifier must refuse. */
+TEST_F(maps, programs_cannot_write_the_table)
+{
+	struct bpf_insn insns[] = {
+		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = 10, .off = -4 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 2, .src_reg = 10 },
+		{ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 2, .imm = -4 },
+		{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1,
+		  .src_reg = BPF_PSEUDO_MAP_FD, .imm = self->policy },
+		{},
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_map_lookup_elem },
+		{ .code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = 0, .off = 1 },
+		/* [7]: read first, then write. */
+		{ .code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 1, .src_reg = 0 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+		.insns = (unsigned long)insns,
+		.insn_cnt = sizeof(insns) / sizeof(*insns),
+		.license = (unsigned long)"GPL",
+	};
+	int fd = bpf(BPF_PROG_LOAD, &attr);
+
+	ASSERT_LE(0, fd);
+	close(fd);
+	insns[7] = (struct bpf_insn){ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = 0,
+				      .imm = 64 };
+	ASSERT_EQ(-1, bpf(BPF_PROG_LOAD, &attr));
+	ASSERT_EQ(EACCES, errno);
+}
+
+TEST_F(maps, stats_count_threads)
+{
+	static pthread_t threads[500];
+	struct stats before, with, after;
+	unsigned long long exits = 0;
+	int ends[2], tries = 0;
+
+	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &before, 0));
+	ASSERT_EQ(0, start_sleepers(threads, 500, ends));
+	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &with, 0));
+	stop_sleepers(threads, 500, ends);
+	ASSERT_LE(before.threads + 500, with.threads);
+	ASSERT_LE(before.mapped_kb + 500 * 12, with.mapped_kb);
+	do {
+		usleep(50 * 1000);
+		ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &after, 0));
+	} while (after.threads > before.threads && tries++ < 100);
+	ASSERT_LE(after.threads, before.threads);
+	ASSERT_LE(after.mapped_kb, before.mapped_kb);
+	/* Each of the 500 is in the histogram, and none used over 12 kB. */
+	for (int i = 0; i < 12; i++)
+		exits += after.exit_depth_kb[i] - before.exit_depth_kb[i];
+	ASSERT_LE(500, exits);
+}
+
+TEST_F(maps, unprivileged_cannot_open)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		struct bpf_map_info info;
+
+		if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
+			_exit(1);
+		_exit(map_by_name("stack_policy", &info) >= 0 || errno != EPERM);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+}
+
+TEST_F(maps, bpftool_prints_names)
+{
+	char text[4096] = "";
+	FILE *p;
+
+	if (access("/bin/bpftool", X_OK))
+		SKIP(return, "no bpftool");
+	p = popen("bpftool map list; bpftool map dump name stack_policy;"
+		  "bpftool map dump name stack_stats", "r");
+	ASSERT_NE(NULL, p);
+	ASSERT_LT(0, fread(text, 1, sizeof(text) - 1, p));
+	ASSERT_EQ(0, pclose(p));
+	ASSERT_NE(NULL, strstr(text, "name stack_policy"));
+	ASSERT_NE(NULL, strstr(text, "name stack_stats"));
+	ASSERT_NE(NULL, strstr(text, "\"key\": \"STACK_CLASS_TASK\""));
+	ASSERT_NE(NULL, strstr(text, "\"populate_kb\": 12"));
+	ASSERT_NE(NULL, strstr(text, "\"threads\": "));
+}
+
+FIXTURE(stack) { };
+FIXTURE_SETUP(stack)
+{
+	if (access(MODULE "recurse", W_OK))
+		SKIP(return, "stack_policy_testmod.ko is not loaded");
+	ASSERT_EQ(0, spit(TABLE, "default"));
+}
+FIXTURE_TEARDOWN(stack)
+{
+	spit(TABLE, "default");
+}
+
+TEST_F(stack, ensure_grows_the_callers_stack)
+{
+	ASSERT_EQ(3, pages_of(syscall(SYS_gettid)));
+	ASSERT_EQ(0, spit(MODULE "ensure", "1000"));
+	ASSERT_EQ(0, number(MINE, "grows_ensure"));
+	ASSERT_EQ(0, spit(MODULE "ensure", "16000"));
+	ASSERT_EQ(1, number(MINE, "grows_ensure"));
+	ASSERT_LE(16, number(MINE, "mapped_kb"));
+	ASSERT_EQ(number(MINE, "mapped_kb"), 4 * pages_of(syscall(SYS_gettid)));
+	ASSERT_EQ(0, number(MINE, "grows_fault"));
+	ASSERT_EQ(-EOVERFLOW, spit(MODULE "ensure", "32768"));
+	ASSERT_EQ(-EOVERFLOW, spit(MODULE "ensure", "99999999999"));
+}
+
+TEST_F(stack, ensure_stops_at_the_class_limit)
+{
+	pid_t child;
+	int status;
+
+	ASSERT_EQ(0, spit(TABLE, "task=8/16"));
+	child = fork();
+	if (!child)
+		_exit(spit(MODULE "ensure", "20000") != -EOVERFLOW ||
+		      number(MINE, "mapped_kb") != 8 || number(MINE, "grows_ensure") ||
+		      spit(MODULE "ensure", "12000") ||
+		      number(MINE, "mapped_kb") != 16);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+}
+
+/* Nobody asked for it: down to half a page above the end of the span. */
+TEST_F(stack, overflow_survives_with_contents_intact)
+{
+	expect_overflow("expected", "test-overflow");
+	for (int i = 0; i < 3; i++)
+		ASSERT_EQ(0, spit_number(MODULE "recurse", 32768 - 2048));
+	ASSERT_EQ(32, number(MINE, "mapped_kb"));
+	ASSERT_EQ(8, pages_of(syscall(SYS_gettid)));
+	ASSERT_EQ(5, number(MINE, "grows_fault"));
+	ASSERT_LE(32768 - 2048, number(MINE, "high_water_bytes"));
+}
+
+/* What was asked for does not overflow: the harness fails on a report. */
+TEST_F(stack, ensured_depth_does_not_fault)
+{
+	ASSERT_EQ(0, spit(MODULE "ensure", "28000"));
+	ASSERT_EQ(0, spit_number(MODULE "recurse", 27000));
+	ASSERT_EQ(0, number(MINE, "grows_fault"));
+	ASSERT_LE(27000, number(MINE, "high_water_bytes"));
+}
+
+/* The number of threads of this process in @class whose page tables say @kb. */
+static int threads_of_class(const char *class, long kb)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	int n = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		char path[300], line[64];
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/stack_policy", entry->d_name);
+		snprintf(line, sizeof(line), "class: %s\n", class);
+		if (strstr(slurp(path), line))
+			n += pages_of(atoi(entry->d_name)) * 4 == kb &&
+			     number(path, "mapped_kb") == kb;
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+TEST_F(stack, page_tables_agree_with_the_table)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_SQPOLL };
+	int ring;
+
+	ASSERT_EQ(1, threads_of_class("task", 12));
+	ASSERT_EQ(0, spit(TABLE, "user-worker=20/24"));
+	ring = syscall(SYS_io_uring_setup, 4, &params);
+	ASSERT_LE(0, ring);
+	ASSERT_EQ(1, threads_of_class("user-worker", 20));
+	close(ring);
+}
+
+TEST_F(stack, big_kthreads_own_all_pages)
+{
+	ASSERT_EQ(0, spit(MODULE "big", "50"));
+	ASSERT_EQ(50, atol(slurp(MODULE "big")));
+}
+
+/* Without memory creation fails; what was created is complete nevertheless. */
+TEST_F_TIMEOUT(stack, big_kthreads_under_memory_pressure, 120)
+{
+	static const char fail[] = "/sys/kernel/debug/fail_page_alloc/";
+	long failed = 0, made = 0, ret;
+	char path[100];
+
+	if (access(fail, X_OK))
+		SKIP(return, "kernel without CONFIG_FAIL_PAGE_ALLOC");
+	/* kthreadd allocates the stack: all tasks, one allocation in 50. */
+#define FAIL(file, text) ({ snprintf(path, sizeof(path), "%s" file, fail); spit(path, text); })
+	ASSERT_EQ(0, FAIL("ignore-gfp-wait", "N"));
+	ASSERT_EQ(0, FAIL("min-order", "0"));
+	ASSERT_EQ(0, FAIL("verbose", "0"));
+	ASSERT_EQ(0, FAIL("times", "-1"));
+	ASSERT_EQ(0, FAIL("probability", "2"));
+	for (int i = 0; i < 100; i++) {
+		ret = spit(MODULE "big", "20");
+		if (ret && ret != -ENOMEM)
+			break;
+		failed += !!ret;
+		made += atol(slurp(MODULE "big"));
+	}
+	ASSERT_EQ(0, FAIL("probability", "0"));
+	ASSERT_TRUE(!ret || ret == -ENOMEM) TH_LOG("%ld", ret);
+	ASSERT_LT(0, failed);
+	ASSERT_LT(0, made);
+}
+
+/* The lines of the trace that name @event. */
+static int traced(const char *event)
+{
+	static char text[1 << 16];
+	int fd = open(TRACING "trace", O_RDONLY), n = 0;
+	size_t len = 0;
+	ssize_t got;
+
+	while (fd >= 0 && len < sizeof(text) - 1 &&
+	       (got = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
+		len += got;
+	close(fd);
+	text[len] = '\0';
+	for (char *at = text; (at = strstr(at, event)); at++)
+		n++;
+	return n;
+}
+
+TEST_F(stack, tracepoints)
+{
+	pid_t child;
+	int status;
+
+	if (access(TRACING "events/stack_policy", X_OK))
+		SKIP(return, "no tracefs");
+	ASSERT_EQ(0, spit(TRACING "trace", "\n"));
+	ASSERT_EQ(0, spit(TRACING "events/stack_policy/enable", "1"));
+	child = fork();
+	if (!child) {
+		spit(MODULE "ensure", "12000");
+		spit(MODULE "ensure", "40000");
+		expect_overflow("allowed", "test-trace");
+		_exit(!!spit_number(MODULE "recurse", 24000));
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+	ASSERT_EQ(0, spit(TRACING "events/stack_policy/enable", "0"));
+	ASSERT_EQ(1, traced("stack_grow: class=task bytes=12000 from=12288 to=16384 ret=0"));
+	ASSERT_LE(1, traced("stack_fault: pid="));
+}
+
+/* Threads in a memory cgroup of their own: charged while they live, not after. */
+TEST_F(stack, charged_to_the_memory_cgroup)
+{
+	const char *stat = CGROUP "stack_policy_test/memory.stat";
+	static pthread_t threads[200];
+	int ends[2], tries = 0;
+	long with, after;
+	pid_t child;
+	int status;
+
+	if (spit(CGROUP "cgroup.subtree_control", "+memory"))
+		SKIP(return, "no memory cgroup");
+	ASSERT_EQ(0, mkdir(CGROUP "stack_policy_test", 0755));
+	child = fork();
+	if (!child) {
+		if (spit(CGROUP "stack_policy_test/cgroup.procs", "0"))
+			_exit(1);
+		if (start_sleepers(threads, 200, ends))
+			_exit(2);
+		/* Grown pages are charged as well: 20 kB of stack more. */
+		spit(MODULE "ensure", "29000");
+		with = number(stat, "kernel_stack");
+		if (with < 200 * 12288 + 20480 || with > 201 * 12288 + 2 * 20480)
+			_exit(3);
+		stop_sleepers(threads, 200, ends);
+		_exit(0);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	do {
+		usleep(100 * 1000);
+		after = number(stat, "kernel_stack");
+	} while (after && tries++ < 100);
+	EXPECT_EQ(0, after);
+	/* What is charged beside stacks goes with the last reference. */
+	for (tries = 0; rmdir(CGROUP "stack_policy_test") && tries < 100; tries++)
+		usleep(50 * 1000);
+	ASSERT_GT(100, tries);
+}
+
+/* A reader of other threads' files while these threads come and go and grow. */
+static void *read_others(void *stop)
+{
+	long files = 0;
+
+	while (!*(volatile int *)stop) {
+		DIR *dir = opendir("/proc");
+		struct dirent *entry;
+
+		while (dir && (entry = readdir(dir))) {
+			static const char * const names[] = { "stack_policy", "stack" };
+
+			for (int i = 0; atoi(entry->d_name) && i < 2; i++) {
+				char path[300], text[4096];
+				int fd;
+
+				snprintf(path, sizeof(path), "/proc/%s/%s", entry->d_name,
+					 names[i]);
+				fd = open(path, O_RDONLY);
+				files += fd >= 0 && read(fd, text, sizeof(text)) > 0;
+				if (fd >= 0)
+					close(fd);
+			}
+		}
+		if (dir)
+			closedir(dir);
+	}
+	return (void *)files;
+}
+
+/* Fork children that grow by asking and by overflow; 0 if all went well. */
+static int churn(int rounds)
+{
+	for (int i = 0; i < rounds; i++) {
+		pid_t child = fork();
+		int status;
+
+		if (!child) {
+			if (i % 3 == 0 && spit(MODULE "ensure", "20000"))
+				_exit(1);
+			if (i % 3 != 1 && spit(MODULE "recurse", i % 2 ? "28000" : "15000"))
+				_exit(2);
+			_exit(0);
+		}
+		if (child < 0)
+			return -1;
+		if (waitpid(child, &status, 0) != child || status)
+			return status;
+	}
+	return 0;
+}
+
+TEST_F_TIMEOUT(stack, readers_race_with_growth_and_exit, 120)
+{
+	volatile int stop = 0;
+	pthread_t reader;
+	void *files;
+
+	expect_overflow("allowed", "test-churn");
+	ASSERT_EQ(0, pthread_create(&reader, NULL, read_others, (void *)&stop));
+	ASSERT_EQ(0, churn(1000));
+	stop = 1;
+	ASSERT_EQ(0, pthread_join(reader, &files));
+	ASSERT_LT(100, (long)files);
+}
+
+#define CPU1	"/sys/devices/system/cpu/cpu1/online"
+
+TEST_F_TIMEOUT(stack, cpu_hotplug_while_growing, 120)
+{
+	pid_t child;
+	int status;
+
+	if (access(CPU1, W_OK))
+		SKIP(return, "one CPU, or no CPU hotplug");
+	expect_overflow("allowed", "test-churn");
+	child = fork();
+	if (!child) {
+		while (getppid() != 1)
+			if (churn(1))
+				_exit(1);
+		_exit(0);
+	}
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, spit(CPU1, "0"));
+		ASSERT_EQ(0, spit(CPU1, "1"));
+		ASSERT_EQ(0, waitpid(child, &status, WNOHANG));
+	}
+	kill(child, SIGKILL);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+}
+
+/* Lines of the kernel log that contain @text. */
+static int logged(const char *text)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK), n = 0;
+	char line[2048];
+	ssize_t len;
+
+	while ((len = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		if (len <= 0)
+			continue;
+		line[len] = '\0';
+		n += !!strstr(line, text);
+	}
+	close(fd);
+	return n;
+}
+
+/* Each allocation of bringing a CPU up fails once, those of its reserve too. */
+TEST_F_TIMEOUT(stack, cpu_without_reserve_stays_offline, 120)
+{
+	const char *message = "no memory for the stack reserve of CPU 1";
+	int nth, ret, left, failed = 0, before = logged(message), fd = allow_failures();
+
+	if (access(CPU1, W_OK) || fd < 0)
+		SKIP(return, "one CPU, no CPU hotplug, or no CONFIG_FAULT_INJECTION");
+	for (nth = 1; nth < 500; nth++) {
+		ASSERT_EQ(0, spit(CPU1, "0"));
+		ASSERT_EQ(0, fail_nth(fd, nth));
+		ret = spit(CPU1, "1");
+		left = fail_nth(fd, 0);
+		if (left)
+			break;
+		failed += !!ret;
+		ASSERT_EQ(!ret, atoi(slurp(CPU1)));
+		if (!ret)
+			continue;
+		ASSERT_EQ(-ENOMEM, ret);
+		ASSERT_EQ(0, spit(CPU1, "1"));
+	}
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(1, atoi(slurp(CPU1)));
+	/* Sixteen pages, and for each of them the CPU stayed away. */
+	ASSERT_EQ(before + 16, logged(message));
+	ASSERT_LE(16, failed);
 }
 
 static int show_kvm(void)

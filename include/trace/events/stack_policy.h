@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Growth of kernel stacks and changes of class. Sizes in bytes from the top of
+ * the stack.
+ */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM stack_policy
+
+#if !defined(_TRACE_STACK_POLICY_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _TRACE_STACK_POLICY_H
+
+#include <linux/tracepoint.h>
+#include <uapi/linux/stack_policy.h>
+
+TRACE_DEFINE_ENUM(STACK_CLASS_TASK);
+TRACE_DEFINE_ENUM(STACK_CLASS_KTHREAD);
+TRACE_DEFINE_ENUM(STACK_CLASS_KTHREAD_BIG);
+TRACE_DEFINE_ENUM(STACK_CLASS_KVM_VCPU);
+TRACE_DEFINE_ENUM(STACK_CLASS_USER_WORKER);
+
+#define show_stack_class(class)						\
+	__print_symbolic(class,						\
+		{ STACK_CLASS_TASK,		"task" },		\
+		{ STACK_CLASS_KTHREAD,		"kthread" },		\
+		{ STACK_CLASS_KTHREAD_BIG,	"kthread-big" },	\
+		{ STACK_CLASS_KVM_VCPU,		"kvm-vcpu" },		\
+		{ STACK_CLASS_USER_WORKER,	"user-worker" })
+
+/* current asked for stack; @ret as stack_ensure() returns it. */
+TRACE_EVENT(stack_grow,
+
+	TP_PROTO(u8 class, size_t bytes, unsigned int from, unsigned int to, int ret,
+		 unsigned long ip),
+
+	TP_ARGS(class, bytes, from, to, ret, ip),
+
+	TP_STRUCT__entry(
+		__field(u8,		class)
+		__field(unsigned int,	from)
+		__field(unsigned int,	to)
+		__field(int,		ret)
+		__field(size_t,		bytes)
+		__field(unsigned long,	ip)
+	),
+
+	TP_fast_assign(
+		__entry->class	= class;
+		__entry->from	= from;
+		__entry->to	= to;
+		__entry->ret	= ret;
+		__entry->bytes	= bytes;
+		__entry->ip	= ip;
+	),
+
+	TP_printk("class=%s bytes=%zu from=%u to=%u ret=%d caller=%pS",
+		  show_stack_class(__entry->class), __entry->bytes, __entry->from,
+		  __entry->to, __entry->ret, (void *)__entry->ip)
+);
+
+/*
+ * A stack overflowed at @ip and has grown. Comes from an interrupt soon after:
+ * it is @pid that matters, not the task the event is recorded in.
+ */
+TRACE_EVENT(stack_fault,
+
+	TP_PROTO(pid_t pid, u8 class, unsigned int from, unsigned int to,
+		 unsigned int limit, unsigned long ip),
+
+	TP_ARGS(pid, class, from, to, limit, ip),
+
+	TP_STRUCT__entry(
+		__field(pid_t,		pid)
+		__field(u8,		class)
+		__field(unsigned int,	from)
+		__field(unsigned int,	to)
+		__field(unsigned int,	limit)
+		__field(unsigned long,	ip)
+	),
+
+	TP_fast_assign(
+		__entry->pid	= pid;
+		__entry->class	= class;
+		__entry->from	= from;
+		__entry->to	= to;
+		__entry->limit	= limit;
+		__entry->ip	= ip;
+	),
+
+	TP_printk("pid=%d class=%s from=%u to=%u limit=%u ip=%pS",
+		  __entry->pid, show_stack_class(__entry->class), __entry->from,
+		  __entry->to, __entry->limit, (void *)__entry->ip)
+);
+
+/* current has joined class @to, with @mapped bytes of stack. */
+TRACE_EVENT(stack_class_change,
+
+	TP_PROTO(u8 from, u8 to, unsigned int mapped),
+
+	TP_ARGS(from, to, mapped),
+
+	TP_STRUCT__entry(
+		__field(u8,		from)
+		__field(u8,		to)
+		__field(unsigned int,	mapped)
+	),
+
+	TP_fast_assign(
+		__entry->from	= from;
+		__entry->to	= to;
+		__entry->mapped	= mapped;
+	),
+
+	TP_printk("from=%s to=%s mapped=%u", show_stack_class(__entry->from),
+		  show_stack_class(__entry->to), __entry->mapped)
+);
+
+#endif /* _TRACE_STACK_POLICY_H */
+
+/* This part must be outside protection */
+#include <trace/define_trace.h>

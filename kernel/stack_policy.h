@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the policy (stack_policy.c) offers the BPF maps (stack_policy_map.c):
+ * rows of the table, through the same validation as the sysctl, and sums of
+ * the counters.
+ */
+#ifndef _KERNEL_STACK_POLICY_H
+#define _KERNEL_STACK_POLICY_H
+
+#include <uapi/linux/stack_policy.h>
+
+const struct stack_policy_entry *stack_policy_row(enum stack_class class);
+int stack_policy_set_row(enum stack_class class, const struct stack_policy_entry *row);
+void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *sum);
+
+#endif /* _KERNEL_STACK_POLICY_H */

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What stack_policy_test cannot do from user space, in debugfs below
+ * "stack_policy_test": use and ask for stack on the writer's own stack, count
+ * a thread's stack pages in the page tables, make big kthreads.
+ */
+#define pr_fmt(fmt) "stack_policy_testmod: " fmt
+
+#include <linux/debugfs.h>
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pid.h>
+#include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
+#include <linux/slab.h>
+#include <linux/stack_policy.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#define FRAME_WORDS	40
+#define BIG_MAX		4096
+
+static struct dentry *dir;
+
+/*
+ * Frames with a pattern until @bytes of the stack are in use, counted from its
+ * top. False if a frame is not what it was on the way back.
+ */
+static noinline bool recurse(unsigned long frame, size_t bytes)
+{
+	volatile unsigned long pattern[FRAME_WORDS];
+	unsigned long top = (unsigned long)task_stack_page(current) + THREAD_SIZE;
+	bool ok = true;
+	unsigned int i;
+
+	for (i = 0; i < FRAME_WORDS; i++)
+		pattern[i] = frame * 0x10001UL + i;
+	if (top - current_stack_pointer < bytes)
+		ok = recurse(frame + 1, bytes);
+	for (i = 0; i < FRAME_WORDS; i++)
+		ok &= pattern[i] == frame * 0x10001UL + i;
+	return ok;
+}
+
+static int recurse_set(void *data, u64 bytes)
+{
+	return recurse(0, bytes) ? 0 : -EIO;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(recurse_fops, NULL, recurse_set, "%llu\n");
+
+static int ensure_set(void *data, u64 bytes)
+{
+	return stack_ensure(bytes, GFP_KERNEL);
+}
+DEFINE_DEBUGFS_ATTRIBUTE(ensure_fops, NULL, ensure_set, "%llu\n");
+
+/*
+ * The page tables' answer, not the counters'. The stack need not be pinned:
+ * only its address is used, and vmalloc page tables stay.
+ */
+static int stack_pages(struct task_struct *task)
+{
+	void *stack = READ_ONCE(task->stack);
+	unsigned long offset;
+	int n = 0;
+
+	if (!stack)
+		return -ESRCH;
+	for (offset = 0; offset < THREAD_SIZE; offset += PAGE_SIZE)
+		n += !!vmalloc_to_page(stack + offset);
+	return n;
+}
+
+/* The value written last is a pid; reading gives its pages. */
+static int pages_set(void *data, u64 pid)
+{
+	*(u64 *)data = pid;
+	return 0;
+}
+
+static int pages_get(void *data, u64 *val)
+{
+	struct pid *pid = find_get_pid(*(u64 *)data);
+	struct task_struct *task = get_pid_task(pid, PIDTYPE_PID);
+	int n;
+
+	put_pid(pid);
+	if (!task)
+		return -ESRCH;
+	n = stack_pages(task);
+	put_task_struct(task);
+	*val = n;
+	return n < 0 ? n : 0;
+}
+static u64 pages_pid;
+DEFINE_DEBUGFS_ATTRIBUTE(pages_fops, pages_get, pages_set, "%llu\n");
+
+static int sleep_fn(void *data)
+{
+	set_current_state(TASK_INTERRUPTIBLE);
+	while (!kthread_should_stop()) {
+		schedule();
+		set_current_state(TASK_INTERRUPTIBLE);
+	}
+	__set_current_state(TASK_RUNNING);
+	return 0;
+}
+
+/*
+ * Make that many big kthreads at once and stop them. Reading gives how many
+ * there were in the last round, which ends with the first that failed.
+ */
+static u64 big_made;
+
+static int big_set(void *data, u64 wanted)
+{
+	struct task_struct **tasks;
+	int ret = 0;
+	u64 i;
+
+	if (wanted > BIG_MAX)
+		return -EINVAL;
+	tasks = kvcalloc(wanted, sizeof(*tasks), GFP_KERNEL);
+	if (!tasks)
+		return -ENOMEM;
+	for (i = 0; i < wanted; i++) {
+		tasks[i] = kthread_create_flags_on_node(sleep_fn, NULL, KTHREAD_BIG_STACK,
+							NUMA_NO_NODE, "testmod-big/%llu", i);
+		if (IS_ERR(tasks[i])) {
+			ret = PTR_ERR(tasks[i]);
+			break;
+		}
+		wake_up_process(tasks[i]);
+		if (stack_pages(tasks[i]) != THREAD_SIZE / PAGE_SIZE) {
+			pr_err("a big kthread without all its pages\n");
+			ret = -EIO;
+		}
+	}
+	big_made = i;
+	while (i--)
+		kthread_stop(tasks[i]);
+	kvfree(tasks);
+	return ret;
+}
+
+static int big_get(void *data, u64 *val)
+{
+	*val = big_made;
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(big_fops, big_get, big_set, "%llu\n");
+
+static int __init testmod_init(void)
+{
+	dir = debugfs_create_dir("stack_policy_test", NULL);
+	debugfs_create_file("recurse", 0200, dir, NULL, &recurse_fops);
+	debugfs_create_file("ensure", 0200, dir, NULL, &ensure_fops);
+	debugfs_create_file("pages", 0600, dir, &pages_pid, &pages_fops);
+	debugfs_create_file("big", 0600, dir, NULL, &big_fops);
+	return 0;
+}
+
+static void __exit testmod_exit(void)
+{
+	debugfs_remove(dir);
+}
+
+module_init(testmod_init);
+module_exit(testmod_exit);
+MODULE_DESCRIPTION("Helper of the stack_policy selftest");
+MODULE_LICENSE("GPL");
