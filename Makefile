@@ -9,18 +9,20 @@ CONFIG	?=
 export O DEBUG V CONFIG
 
 # New files that are laid over the kernel source, at their kernel paths.
-export OVERLAY := arch include kernel mm samples tools
+export OVERLAY := Documentation arch include kernel mm samples tools
 
 help:
 	@echo 'make run      build the kernel with the stack policy, boot it, show the tour'
 	@echo 'make test     build, boot and test it (DEBUG=1: with lockdep, kmemleak, ...)'
+	@echo 'make off      show that with the option off the kernel is the stock kernel'
+	@echo 'make series   build every prefix of the patch queue'
 	@echo 'make shell    the same kernel with an interactive shell'
 	@echo 'make check    lint: checkpatch, sparse, shellcheck, overlay and patch queue'
 	@echo 'make deb      .deb packages of the kernel (CONFIG=file: from your own .config)'
 	@echo 'make clean    remove the build folder'
 	@echo 'V=1 shows all output, O=folder puts the build elsewhere'
 
-run test shell check deb: packages
+run test off series shell check deb: packages
 	@harness/$@.sh
 
 packages:
@@ -29,4 +31,4 @@ packages:
 clean:
 	rm -rf -- "$(O)"
 
-.PHONY: help run test shell check deb packages clean
+.PHONY: help run test off series shell check deb packages clean

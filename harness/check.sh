@@ -57,7 +57,7 @@ perl "$src/scripts/kernel-doc" -none include/linux/stack_policy.h mm/kstack.c \
 	arch/x86/kernel/stack_policy.c 2>&1 | grep . && complain kernel-doc
 
 shellcheck -x -P harness harness/*.sh .ci/run || complain shellcheck
-codespell -L filp README.md harness patches "${code[@]}" || complain codespell
+codespell -L filp README.md Documentation harness patches "${code[@]}" || complain codespell
 
 [ $fail -eq 0 ] || exit 1
 echo "check: clean"

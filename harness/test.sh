@@ -10,4 +10,5 @@ step "build the initramfs" build_image
 rc=0
 boot test 600 kunit.enable=1 || rc=$?
 boot die 120 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 || :
+boot full 60 noapic || :
 exec python3 ./verdict.py "$O" "$rc"

@@ -14,6 +14,7 @@ SPLAT = re.compile(
 OURS = re.compile(r"stack_policy: WARNING: (\S+)\[\d+\]")
 ASKED = re.compile(r"stack_policy: overflow (expected|allowed) in (\S+)")
 BOOT_TABLE = "task=8/24 kthread=16/32"
+FULL = "stack_policy: all stacks are fully populated: interrupts do not come through the APIC"
 BAD_BOOT_TABLE = 'stack_policy: boot parameter "task=99/100" is not valid, ignored'
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
 SELF = re.compile(r"(ok|not ok) +\d+ (.*)")
@@ -74,6 +75,13 @@ def main(folder, status):
             passed += 1
         else:
             failures.append(f"{name}: {otherwise}")
+
+    # Where an interrupt could be lost, stacks are full, and the kernel says why.
+    full = read(f"{folder}/full.results")
+    expect("without_apic_stacks_are_full",
+           "mapped_kb: 32" in full and any(FULL in line for line in
+                                           read(f"{folder}/full.console")),
+           f"no 32 kB, or no message \"{FULL}\"")
 
     # Past the limit a stack dies as on a stock kernel, and says so.
     died = read(f"{folder}/die.console")

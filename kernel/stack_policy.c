@@ -5,7 +5,6 @@
  */
 #define pr_fmt(fmt) "stack_policy: " fmt
 
-#include <linux/cc_platform.h>
 #include <linux/ctype.h>
 #include <linux/init.h>
 #include <linux/irq_work.h>
@@ -20,8 +19,6 @@
 #include <linux/stacktrace.h>
 #include <linux/string.h>
 #include <linux/sysctl.h>
-
-#include <xen/xen.h>
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/stack_policy.h>
@@ -65,8 +62,8 @@ static_assert(sizeof(struct stack_policy_entry) == sizeof(u64));
 static DEFINE_PER_CPU(struct kstack_stats, stats[STACK_CLASS_MAX]);
 static_assert(STACK_POLICY_DEPTHS == KSTACK_DEPTHS);
 
-/* Stacks cannot grow by fault here; every class is fully populated. */
-static bool always_full __ro_after_init;
+/* Why stacks cannot grow by fault here, and every class is fully populated. */
+static const char *always_full __ro_after_init;
 
 /* kernel.stack_policy_overflow */
 static bool overflow_panics __read_mostly;
@@ -307,13 +304,7 @@ EXPORT_SYMBOL_GPL(stack_policy_ensure);
 
 unsigned long stack_policy_not_used(const struct task_struct *tsk)
 {
-	unsigned long *word = task_stack_page(tsk) + stack_policy_unmapped(tsk);
-	unsigned long *top = task_stack_page(tsk) + THREAD_SIZE;
-
-	/* Not kstack_deepest(): the boot CPU's idle task has no kstack. */
-	while (word < top && !READ_ONCE_NOCHECK(*word))
-		word++;
-	return (void *)word - task_stack_page(tsk);
+	return kstack_deepest(tsk->kstack) - (unsigned long)task_stack_page(tsk);
 }
 
 bool stack_policy_may_survive(void)
@@ -522,12 +513,7 @@ __setup("stack_policy=", stack_policy_boot_table);
 /* Before the first fork. */
 void __init stack_policy_init(void)
 {
-	/*
-	 * A Xen PV guest has no double fault to come back from, and the #VC
-	 * handler of a SEV-ES guest writes to a task stack it does not run on.
-	 */
-	always_full = xen_pv_domain() ||
-		      cc_platform_has(CC_ATTR_GUEST_STATE_ENCRYPT);
+	always_full = arch_stack_policy_cannot_grow();
 	kstack_init();
 }
 
@@ -539,7 +525,7 @@ static int __init stack_policy_late_init(void)
 		per_cpu(reports, cpu).work = IRQ_WORK_INIT_HARD(report_faults);
 	register_sysctl_init("kernel", stack_policy_sysctls);
 	if (always_full)
-		pr_info("this platform cannot grow stacks, all are fully populated\n");
+		pr_info("all stacks are fully populated: %s\n", always_full);
 	return 0;
 }
 early_initcall(stack_policy_late_init);

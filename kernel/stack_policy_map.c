@@ -165,6 +165,11 @@ static struct bpf_map *__init create(const char *name, unsigned int value_size,
 		return map;
 	set_btf(map, value_type);
 	map->ops = ops;
+	/*
+	 * An array cannot be created with this flag, so no template of a
+	 * map-in-map is equal to ours, and no program takes it for an array.
+	 */
+	map->map_flags |= BPF_F_NO_COMMON_LRU;
 	return map;
 }
 

@@ -4,6 +4,7 @@
  * they drive is static there.
  */
 #include <kunit/test.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/sched/task.h>
 #include <linux/vmalloc.h>
@@ -385,11 +386,13 @@ static void set_class_populates(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, seen.mapped, 8);
 }
 
-/* The boot CPU's idle task has a static stack and no kstack. */
-static void idle_task_is_measured(struct kunit *test)
+/* The boot CPU's idle task has a static stack, and no guard page below. */
+static void idle_task_keeps_its_end_magic(struct kunit *test)
 {
-	KUNIT_EXPECT_GT(test, stack_policy_not_used(&init_task), 0);
-	KUNIT_EXPECT_LT(test, stack_policy_not_used(&init_task), THREAD_SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, init_task.kstack, NULL);
+	KUNIT_EXPECT_EQ(test, *end_of_stack(&init_task), STACK_END_MAGIC);
+	KUNIT_EXPECT_FALSE(test, task_stack_end_corrupted(&init_task));
+	KUNIT_EXPECT_FALSE(test, task_stack_end_corrupted(current));
 }
 
 static struct kunit_case stack_policy_cases[] = {
@@ -406,7 +409,7 @@ static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(stats_balance),
 	KUNIT_CASE(overflow_survives),
 	KUNIT_CASE(set_class_populates),
-	KUNIT_CASE(idle_task_is_measured),
+	KUNIT_CASE(idle_task_keeps_its_end_magic),
 	{}
 };
 

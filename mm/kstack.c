@@ -6,6 +6,7 @@
  */
 #define pr_fmt(fmt) "kstack: " fmt
 
+#include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/irq_work.h>
 #include <linux/kstack.h>
@@ -29,6 +30,12 @@
  */
 #define KSTACK_RESERVE	(2 * KSTACK_PAGES)
 #define NR_CACHED	2
+
+/*
+ * Few pages, in use already: over the limit rather than failed, and without
+ * reclaim on a stack that was too short a moment ago.
+ */
+#define KSTACK_CHARGE_BY_FORCE	(GFP_NOWAIT | __GFP_NOFAIL)
 
 /*
  * Zeroed pages. Slots change by xchg() and cmpxchg() only: a fault may come in
@@ -96,6 +103,21 @@ unsigned long kstack_deepest(const struct kstack *ks)
 {
 	return (unsigned long)skip_zeroes((unsigned long *)kstack_low(ks),
 					  (unsigned long *)kstack_top(ks));
+}
+
+/*
+ * Tell the task what is mapped. Again if a fault, in an interrupt perhaps, has
+ * added a page since it was read: the fault's value is the newer one.
+ */
+static void kstack_note_low(struct kstack *ks)
+{
+	unsigned long low;
+
+	do {
+		low = kstack_low(ks);
+		WRITE_ONCE(ks->task->stack_low, low);
+		barrier();
+	} while (low != kstack_low(ks));
 }
 
 static void kstack_reserve_fill(int cpu, gfp_t gfp)
@@ -178,7 +200,8 @@ static bool kstack_install(struct kstack *ks, unsigned long addr, struct page *p
 	pte_t *ptep = ks->ptep + kstack_slot(ks, addr);
 	pte_t pte = mk_pte(page, PAGE_KERNEL);
 
-	if (cmpxchg(&ptep->pte, 0, pte_val(pte)))
+	/* As it is in the table: pte_val() would translate it on Xen PV. */
+	if (cmpxchg(&ptep->pte, 0, pte.pte))
 		return false;
 	/* Not counted yet while it is created. */
 	if (ks->stats)
@@ -272,21 +295,22 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 	while ((low = kstack_low(ks)) > to) {
 		struct page *page = kstack_reserve_take();
 
+		/* Reclaim would run on the stack that is too short. */
 		if (!page && gfp)
-			page = alloc_page(gfp | __GFP_ZERO);
+			page = alloc_page((gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_ACCOUNT)) |
+					  __GFP_ZERO);
 		if (!page) {
 			this_cpu_inc(ks->stats->failed_nomem);
 			return -ENOMEM;
 		}
 		if (!kstack_install(ks, low - PAGE_SIZE, page))
 			kstack_reserve_put(page);
-		WRITE_ONCE(ks->task->stack_low, kstack_low(ks));
+		kstack_note_low(ks);
 	}
 	ks->grows[cause]++;
 	this_cpu_inc(ks->stats->grows[cause]);
-	/* Charged by force: the pages are in use, and there are few of them. */
 	if (gfpflags_allow_blocking(gfp))
-		kstack_charge(ks, gfp | __GFP_NOFAIL);
+		kstack_charge(ks, KSTACK_CHARGE_BY_FORCE);
 	return 0;
 }
 
@@ -362,13 +386,13 @@ int kstack_populate_current(size_t populate, size_t limit,
 		this_cpu_inc(ks->stats->failed_nomem);
 		return -ENOMEM;
 	}
-	WRITE_ONCE(current->stack_low, kstack_low(ks));
+	kstack_note_low(ks);
 	ks->populate = populate;
 	ks->limit = limit;
 	kstack_count_with(ks, stats);
 	ks->grows[KSTACK_CLASS]++;
 	this_cpu_inc(stats->grows[KSTACK_CLASS]);
-	kstack_charge(ks, GFP_KERNEL | __GFP_NOFAIL);
+	kstack_charge(ks, KSTACK_CHARGE_BY_FORCE);
 	return 0;
 }
 
@@ -466,7 +490,7 @@ static bool kstack_to_cache(struct kstack *ks)
 {
 	unsigned int i;
 
-	if (kstack_mapped(ks) != ks->populate || ks->populate == THREAD_SIZE)
+	if (kstack_mapped(ks) != ks->populate)
 		return false;
 	for (i = 0; i < NR_CACHED; i++) {
 		if (!cmpxchg(raw_cpu_ptr(&kstack_cache[i]), NULL, ks))
@@ -552,7 +576,8 @@ static int kstack_cpu_dead(unsigned int cpu)
 	struct kstack **cache = per_cpu_ptr(kstack_cache, cpu);
 	unsigned int i;
 
-	for (i = 0; i < KSTACK_RESERVE; i++) {
+	/* Suspend brings it back, with less memory to be had then. */
+	for (i = 0; i < KSTACK_RESERVE && !cpuhp_tasks_frozen; i++) {
 		struct page *page = xchg(&slots[i], NULL);
 
 		if (page)

@@ -69,6 +69,9 @@ unsigned long kstack_mapped(const struct kstack *ks);
 struct kstack *kstack_of_top_page(const struct page *page, unsigned long base);
 unsigned int kstack_reserve_count(int cpu);
 
+/* Why stacks cannot grow by fault on this machine, or NULL. */
+const char *arch_stack_policy_cannot_grow(void);
+
 /* Policy's side of a growth by fault; called from the fault, as an NMI is. */
 bool stack_policy_may_survive(void);
 void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,

@@ -32,13 +32,14 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp);
  *
  * One compare when the memory is there already.
  *
- * Context: On the task's own stack; may sleep if @gfp allows it.
- * Return: 0, -ENOMEM, or -EOVERFLOW if the class limit is in the way or the
- * caller is not on its task stack.
+ * Never reclaims memory itself, which would take the stack it is about to get.
+ *
+ * Context: on the task's own stack, any; elsewhere the answer means nothing.
+ * Return: 0, -ENOMEM, or -EOVERFLOW if the class limit is in the way.
  */
 static __always_inline int stack_ensure(size_t bytes, gfp_t gfp)
 {
-	if (likely(current_stack_pointer >= current->stack_low + bytes))
+	if (likely(current_stack_pointer - bytes >= current->stack_low))
 		return 0;
 	return stack_policy_ensure(bytes, gfp);
 }
@@ -105,11 +106,15 @@ stack_policy_unmapped(const struct task_struct *tsk)
 	return READ_ONCE(tsk->stack_low) - (unsigned long)task_stack_page(tsk);
 }
 
-/* Bytes below the deepest word that @tsk ever wrote, out of THREAD_SIZE. */
+/* exit.c: bytes below the deepest word that @tsk ever wrote, out of THREAD_SIZE. */
 unsigned long stack_policy_not_used(const struct task_struct *tsk);
 
-/* traps.c, fault.c: true if the fault was an overflow and the stack has grown. */
+/* traps.c: true if the double fault was an overflow and the stack has grown. */
 bool stack_policy_fault(struct pt_regs *regs, unsigned long address);
+
+/* fault.c: true if the access has to fault again. */
+bool stack_policy_page_fault(struct pt_regs *regs, unsigned long error_code,
+			     unsigned long address);
 
 int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 			   struct pid *pid, struct task_struct *tsk);
@@ -124,10 +129,9 @@ static inline int stack_ensure(size_t bytes, gfp_t gfp)
 {
 	return 0;
 }
-static inline unsigned long stack_remaining(void)
-{
-	return current_stack_pointer - (unsigned long)task_stack_page(current);
-}
+/* A macro: not every architecture has current_stack_pointer. */
+#define stack_remaining() \
+	(current_stack_pointer - (unsigned long)task_stack_page(current))
 static inline int stack_policy_alloc(struct task_struct *tsk, int node,
 				     const struct kernel_clone_args *args)
 {
@@ -151,6 +155,12 @@ static inline unsigned long stack_policy_not_used(const struct task_struct *tsk)
 }
 static __always_inline bool stack_policy_fault(struct pt_regs *regs,
 					       unsigned long address)
+{
+	return false;
+}
+static __always_inline bool stack_policy_page_fault(struct pt_regs *regs,
+						    unsigned long error_code,
+						    unsigned long address)
 {
 	return false;
 }

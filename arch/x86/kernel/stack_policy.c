@@ -3,6 +3,7 @@
  * The overflow fault of a kernel stack on x86-64: is it ours, whose stack is
  * it, and which interrupt was lost on the way. Knows no policy.
  */
+#include <linux/cc_platform.h>
 #include <linux/hardirq.h>
 #include <linux/kprobes.h>
 #include <linux/kstack.h>
@@ -12,7 +13,12 @@
 #include <linux/vmalloc.h>
 
 #include <asm/apic.h>
+#include <asm/hypervisor.h>
+#include <asm/io_apic.h>
+#include <asm/mshyperv.h>
 #include <asm/ptrace.h>
+#include <asm/trap_pf.h>
+#include <xen/xen.h>
 
 /*
  * From the stack pointer, never from current: in __switch_to_asm() they
@@ -50,6 +56,17 @@ static int vector_in_service(void)
 }
 NOKPROBE_SYMBOL(vector_in_service);
 
+/* Hyper-V does where it does not say that this is deprecated; see drivers/hv/hv.c. */
+static bool __init hv_ends_interrupts(void)
+{
+#if IS_ENABLED(CONFIG_HYPERV)
+	return hypervisor_is_type(X86_HYPER_MS_HYPERV) &&
+	       !(ms_hyperv.hints & HV_DEPRECATING_AEOI_RECOMMENDED);
+#else
+	return false;
+#endif
+}
+
 /*
  * With interrupts on and outside a handler, a vector in service means that the
  * CPU accepted an interrupt, could not push its frame, and faulted: the handler
@@ -72,25 +89,33 @@ static void raise_lost_interrupt(struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(raise_lost_interrupt);
 
+/* The stack that SP is on, if @address is in the same span. */
+static struct kstack *stack_at(struct pt_regs *regs, unsigned long address)
+{
+	if (user_mode(regs) || ((address ^ regs->sp) & ~(THREAD_SIZE - 1)))
+		return NULL;
+	return owner_of(regs->sp);
+}
+NOKPROBE_SYMBOL(stack_at);
+
 /**
  * stack_policy_fault - grow a stack that ran out of memory
  * @regs: where it happened
- * @address: CR2, which is the second of the two faults if this is a #DF
+ * @address: CR2: where the frame of the first fault was to be pushed
  *
- * Context: #DF on its own stack, or the kernel's #PF. Takes no lock, allocates
- * nothing, prints nothing.
+ * Whatever faulted first, SP was below the mapped pages or about to be, so
+ * there is memory for it now as well.
+ *
+ * Context: #DF on its own stack. Takes no lock, allocates nothing, prints
+ * nothing.
  * Return: true if there is memory at @address now and the CPU may go on.
  */
 bool stack_policy_fault(struct pt_regs *regs, unsigned long address)
 {
-	unsigned long sp = regs->sp, low;
-	struct kstack *ks;
+	struct kstack *ks = stack_at(regs, address);
+	unsigned long low;
 
-	if (user_mode(regs) || !stack_policy_may_survive())
-		return false;
-	/* A push at the bottom edge of a page belongs to the page below. */
-	ks = owner_of(sp);
-	if (!ks || ((address ^ sp) & ~(THREAD_SIZE - 1)))
+	if (!ks || !stack_policy_may_survive())
 		return false;
 	low = kstack_low(ks);
 	if (address >= low)
@@ -102,6 +127,52 @@ bool stack_policy_fault(struct pt_regs *regs, unsigned long address)
 	return true;
 }
 NOKPROBE_SYMBOL(stack_policy_fault);
+
+/**
+ * stack_policy_page_fault - is this a page fault whose entry overflowed?
+ * @regs: where it happened
+ * @error_code: of the fault that was taken first
+ * @address: CR2, which is that of the overflow if there was one
+ *
+ * Does not grow: without a red zone the kernel only touches what is above SP,
+ * and where SP has no memory the frame of the fault has none either. Who reads
+ * below, with a fixup, gets his error.
+ *
+ * Context: #PF.
+ * Return: true to have the access fault again, with its own address.
+ */
+bool stack_policy_page_fault(struct pt_regs *regs, unsigned long error_code,
+			     unsigned long address)
+{
+	struct kstack *ks;
+
+	/* "Not present", and it is there: cannot be said of this address. */
+	if (error_code & X86_PF_PROT)
+		return false;
+	ks = stack_at(regs, address);
+	return ks && address >= kstack_low(ks);
+}
+NOKPROBE_SYMBOL(stack_policy_page_fault);
+
+/**
+ * arch_stack_policy_cannot_grow - must stacks be full from the start here?
+ *
+ * Context: early boot.
+ * Return: the reason, or NULL if a fault can grow a stack.
+ */
+const char * __init arch_stack_policy_cannot_grow(void)
+{
+	if (xen_pv_domain())
+		return "a Xen PV guest has no double fault to return from";
+	if (cc_platform_has(CC_ATTR_GUEST_STATE_ENCRYPT))
+		return "the #VC handler of a SEV-ES guest writes to a stack it does not run on";
+	/* What cannot be found in service in the local APIC could be lost. */
+	if (!boot_cpu_has(X86_FEATURE_APIC) || ioapic_is_disabled)
+		return "interrupts do not come through the APIC";
+	if (hv_ends_interrupts())
+		return "the hypervisor ends interrupts by itself (auto-EOI)";
+	return NULL;
+}
 
 #if IS_ENABLED(CONFIG_STACK_POLICY_KUNIT_TEST)
 #include "stack_policy_test.c"

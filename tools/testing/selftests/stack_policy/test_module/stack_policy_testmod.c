@@ -12,6 +12,7 @@
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/objtool.h>
 #include <linux/pid.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
@@ -19,6 +20,9 @@
 #include <linux/stack_policy.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+
+#include <asm/asm.h>
+#include <asm/extable_fixup_types.h>
 
 #define FRAME_WORDS	40
 #define BIG_MAX		4096
@@ -56,6 +60,49 @@ static int ensure_set(void *data, u64 bytes)
 	return stack_ensure(bytes, GFP_KERNEL);
 }
 DEFINE_DEBUGFS_ATTRIBUTE(ensure_fops, NULL, ensure_set, "%llu\n");
+
+/* Load a byte from @from with SP at @sp. Return: 0, or -EFAULT by the fixup. */
+static noinline int load_at(unsigned long sp, const char *from)
+{
+	unsigned long saved;
+	int err = 0;
+	char byte;
+
+	asm volatile("mov %%rsp, %[saved]\n\t"
+		     "mov %[sp], %%rsp\n"
+		     "1:\tmovb (%[from]), %[byte]\n"
+		     "2:\tmov %[saved], %%rsp\n"
+		     _ASM_EXTABLE_TYPE_REG(1b, 2b, EX_TYPE_EFAULT_REG, %[err])
+		     : [saved] "=&r" (saved), [byte] "=&q" (byte), [err] "+r" (err)
+		     : [sp] "r" (sp), [from] "r" (from)
+		     : "memory");
+	return err;
+}
+STACK_FRAME_NON_STANDARD(load_at);
+
+/* A page of user space, plus how many bytes above the lowest mapped one SP is. */
+static int edge_set(void *data, u64 val)
+{
+	const char *user = (const char *)(val & PAGE_MASK);
+	int ret;
+
+	if (!access_ok((const char __user *)user, 1))
+		return -EINVAL;
+	__uaccess_begin();
+	ret = load_at(current->stack_low + (val & ~PAGE_MASK), user);
+	__uaccess_end();
+	return ret;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(edge_fops, NULL, edge_set, "%llu\n");
+
+/* Read, with a fixup, at an offset in the writer's span. */
+static int peek_set(void *data, u64 offset)
+{
+	if (offset >= THREAD_SIZE)
+		return -EINVAL;
+	return load_at(current_stack_pointer, task_stack_page(current) + offset);
+}
+DEFINE_DEBUGFS_ATTRIBUTE(peek_fops, NULL, peek_set, "%llu\n");
 
 /*
  * The page tables' answer, not the counters'. The stack need not be pinned:
@@ -158,6 +205,8 @@ static int __init testmod_init(void)
 	dir = debugfs_create_dir("stack_policy_test", NULL);
 	debugfs_create_file("recurse", 0200, dir, NULL, &recurse_fops);
 	debugfs_create_file("ensure", 0200, dir, NULL, &ensure_fops);
+	debugfs_create_file("edge", 0200, dir, NULL, &edge_fops);
+	debugfs_create_file("peek", 0200, dir, NULL, &peek_fops);
 	debugfs_create_file("pages", 0600, dir, &pages_pid, &pages_fops);
 	debugfs_create_file("big", 0600, dir, NULL, &big_fops);
 	return 0;
