@@ -22,6 +22,7 @@ build_image()
 	gcc -std=gnu11 -O2 -Wall -static -pthread -I"$tests" -I"$src/tools/include" \
 		-o "$root/bin/stack_policy_test" \
 		"$tests/stack_policy/stack_policy_test.c"
+	find "$obj/arch/x86/kvm" "$obj/virt/lib" -name '*.ko' -exec cp {} "$root/lib/modules/" \;
 	cp "$obj"/modules/*/stack_policy_*.ko "$root/lib/modules/"
 	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) > "$O/initramfs.gz"
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # Sourced: the stock kernel source, and what of it the queue touches.
 
 # Files of the queue, and some that see its changes to headers only.
