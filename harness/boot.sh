@@ -20,10 +20,11 @@ accelerator()
 	cat "$O/accelerator"
 }
 
-# boot MODE SECONDS [WORDS...]: console to $O/MODE.console, results to $O/MODE.results.
+# boot NAME SECONDS [WORDS...]: console to $O/NAME.console, results to $O/NAME.results.
+# init does what mode=NAME says, or a mode among WORDS.
 boot()
 {
-	local mode=$1 seconds=$2 accel cpu=max command
+	local mode=$1 seconds=$2 accel cpu=max command tail rc=0
 	shift 2
 	accel=$(accelerator)
 	[ "$accel" = tcg ] || cpu=host
@@ -36,13 +37,21 @@ boot()
 	else
 		command+=(-serial "file:$O/$mode.console" -serial "file:$O/$mode.results")
 	fi
-	command+=(-append "console=ttyS0 mode=$mode panic=-1 $*")
+	command+=(-append "console=ttyS0 panic=-1 mode=$mode $*")
 	printf '+'
 	printf ' %q' "${command[@]}"
 	echo
 	if [ "$mode" = shell ]; then
 		"${command[@]}"
+	elif [ "$V" = 1 ]; then
+		tail -F "$O/$mode.console" 2>/dev/null &
+		tail=$!
+		timeout "$seconds" "${command[@]}" </dev/null || rc=$?
+		kill $tail
 	else
-		timeout "$seconds" "${command[@]}" </dev/null
+		timeout "$seconds" "${command[@]}" > "$O/$mode.qemu" 2>&1 </dev/null &
+		watch "boot: $mode" $! || rc=$?
+		cat "$O/$mode.qemu"
 	fi
+	return $rc
 }

@@ -16,29 +16,35 @@ die()
 	exit 1
 }
 
-# step TEXT COMMAND...: run it, its output in a log; dots and the time taken.
+# watch TEXT PID: dots while it runs, the time taken; returns its status.
+watch()
+{
+	local text=$1 pid=$2 start=$SECONDS rc=0
+	printf '%-44s' "$text"
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 1
+		[ $(((SECONDS - start) % 15)) -ne 0 ] || printf .
+	done
+	wait "$pid" || rc=$?
+	printf ' %d s\n' $((SECONDS - start))
+	return $rc
+}
+
+# step TEXT COMMAND...: run it, its output in a log. It has to succeed.
 step()
 {
-	local text=$1 log=$O/step.log start=$SECONDS pid rc=0
+	local text=$1 log=$O/step.log
 	shift
 	if [ "$V" = 1 ]; then
 		echo "$text"
 		"$@"
 		return
 	fi
-	printf '%-44s' "$text"
-	"$@" > "$log" 2>&1 &
-	pid=$!
-	while kill -0 $pid 2>/dev/null; do
-		sleep 1
-		[ $(((SECONDS - start) % 15)) -ne 0 ] || printf .
-	done
-	wait $pid || rc=$?
-	printf ' %d s\n' $((SECONDS - start))
-	if [ $rc -ne 0 ]; then
+	"$@" > "$log" 2>&1 </dev/null &
+	watch "$text" $! || {
 		tail -n 40 "$log" >&2
 		die "$text failed; the whole output is in $log"
-	fi
+	}
 }
 
 source_tarball()
@@ -84,7 +90,7 @@ prepare_source()
 
 make_kernel()
 {
-	make -C "$src" O="$obj" ARCH=x86 "$@"
+	make -C "$src" O="$obj" ARCH=x86 V="$V" "$@"
 }
 
 # Merge the fragments; fail if a requested option did not survive.

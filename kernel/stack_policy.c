@@ -131,11 +131,15 @@ static int parse_table(char *text, struct stack_policy_table *new)
 
 static void format_table(char *text, size_t size)
 {
+	struct stack_policy_table now;
 	size_t len = 0;
 	int class;
 
+	spin_lock(&table_lock);
+	now = table;
+	spin_unlock(&table_lock);
 	for (class = 0; class < STACK_CLASS_MAX; class++) {
-		struct stack_policy_entry row = read_row(class);
+		struct stack_policy_entry row = now.row[class];
 
 		len += scnprintf(text + len, size - len, "%s%s=%u/%u",
 				 class ? " " : "", class_names[class],
@@ -315,7 +319,7 @@ bool stack_policy_may_survive(void)
 /* The report: recorded in the fault, printed from an interrupt soon after. */
 
 #define REPORT_DEPTH	32
-#define REPORT_SITES	64
+#define REPORT_SITES	256
 #define REPORT_RING	8	/* a stack of one page can overflow 7 times in a row */
 
 struct stack_policy_report {
@@ -356,6 +360,7 @@ static bool first_at_site(unsigned long ip)
 		if (old == ip)
 			return false;
 	}
+	pr_warn_once("WARNING: %d places are reported, no others will be\n", REPORT_SITES);
 	return false;
 }
 
@@ -455,15 +460,21 @@ static int table_handler(const struct ctl_table *ctl, int write, void *buffer,
 	struct ctl_table tmp = { .data = text, .maxlen = sizeof(text) };
 	int ret;
 
-	/* A longer text or a later part of one would be half a table. */
-	if (write && (*lenp >= sizeof(text) || *ppos))
-		return -EINVAL;
-	if (!write)
+	if (!write) {
 		format_table(text, sizeof(text));
-	ret = proc_dostring(&tmp, write, buffer, lenp, ppos);
-	if (ret || !write)
-		return ret;
-	return update_table(text);
+		return proc_dostring(&tmp, write, buffer, lenp, ppos);
+	}
+	/*
+	 * All of it or nothing: a longer text, a later part of one, or what
+	 * proc_dostring() makes of several lines would be half a table.
+	 */
+	if (*lenp >= sizeof(text) || *ppos || memchr(buffer, '\0', *lenp))
+		return -EINVAL;
+	memcpy(text, buffer, *lenp);
+	ret = update_table(text);
+	if (!ret)
+		*ppos += *lenp;
+	return ret;
 }
 
 static int overflow_handler(const struct ctl_table *ctl, int write, void *buffer,

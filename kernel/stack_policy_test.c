@@ -281,6 +281,8 @@ static void stats_balance(struct kunit *test)
 	struct seen seen = {};
 	unsigned int tries;
 
+	/* Let the big threads of earlier tests be gone. */
+	schedule_timeout_uninterruptible(HZ / 5);
 	stack_policy_sum_stats(STACK_CLASS_KTHREAD_BIG, &before);
 	init_completion(&seen.done);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(set_big_fn, &seen, "balance")));

@@ -273,7 +273,7 @@ void kstack_account_exit(struct kstack *ks)
  * kstack_grow - map pages below the lowest mapped one
  * @ks: the stack this runs on, or on top of which a fault happened
  * @to: address that has to be mapped afterwards
- * @gfp: how to replace and charge what was taken; 0 in a fault
+ * @gfp: for what the reserve does not have; 0 in a fault, which cannot allocate
  * @cause: for the statistics
  *
  * Takes the pages from the reserve first: an allocator wants stack itself, and
@@ -309,7 +309,8 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 	}
 	ks->grows[cause]++;
 	this_cpu_inc(ks->stats->grows[cause]);
-	if (gfpflags_allow_blocking(gfp))
+	/* A fault can do neither; the next growth makes up for it. */
+	if (gfp)
 		kstack_charge(ks, KSTACK_CHARGE_BY_FORCE);
 	return 0;
 }
@@ -560,29 +561,38 @@ void kstack_free(struct kstack *ks)
 	queue_rcu_work(system_unbound_wq, &ks->free_work);
 }
 
+static void kstack_reserve_drain(unsigned int cpu)
+{
+	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
+	unsigned int i;
+
+	for (i = 0; i < KSTACK_RESERVE; i++) {
+		struct page *page = xchg(&slots[i], NULL);
+
+		if (page)
+			__free_page(page);
+	}
+}
+
 /* Before @cpu comes online; without a reserve it does not. */
 static int kstack_cpu_prepare(unsigned int cpu)
 {
 	kstack_reserve_fill(cpu, GFP_KERNEL);
 	if (kstack_reserve_count(cpu) == KSTACK_RESERVE)
 		return 0;
+	kstack_reserve_drain(cpu);
 	pr_err("no memory for the stack reserve of CPU %u\n", cpu);
 	return -ENOMEM;
 }
 
 static int kstack_cpu_dead(unsigned int cpu)
 {
-	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
 	struct kstack **cache = per_cpu_ptr(kstack_cache, cpu);
 	unsigned int i;
 
 	/* Suspend brings it back, with less memory to be had then. */
-	for (i = 0; i < KSTACK_RESERVE && !cpuhp_tasks_frozen; i++) {
-		struct page *page = xchg(&slots[i], NULL);
-
-		if (page)
-			__free_page(page);
-	}
+	if (!cpuhp_tasks_frozen)
+		kstack_reserve_drain(cpu);
 	for (i = 0; i < NR_CACHED; i++) {
 		struct kstack *ks = xchg(&cache[i], NULL);
 

@@ -28,7 +28,7 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp);
 /**
  * stack_ensure - ask for stack before it is needed
  * @bytes: how many bytes below the current stack pointer the caller may use
- * @gfp: how to replace the pages taken: GFP_KERNEL where sleeping is allowed
+ * @gfp: how to allocate if the per-CPU reserve does not have the pages
  *
  * One compare when the memory is there already.
  *

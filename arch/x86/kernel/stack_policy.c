@@ -134,6 +134,10 @@ NOKPROBE_SYMBOL(stack_policy_fault);
  * @error_code: of the fault that was taken first
  * @address: CR2, which is that of the overflow if there was one
  *
+ * A page fault on a mapped stack page says something about another address,
+ * except where the kernel tried to execute it. Whatever it is about, it faults
+ * again.
+ *
  * Does not grow: without a red zone the kernel only touches what is above SP,
  * and where SP has no memory the frame of the fault has none either. Who reads
  * below, with a fixup, gets his error.
@@ -146,8 +150,7 @@ bool stack_policy_page_fault(struct pt_regs *regs, unsigned long error_code,
 {
 	struct kstack *ks;
 
-	/* "Not present", and it is there: cannot be said of this address. */
-	if (error_code & X86_PF_PROT)
+	if (error_code & (X86_PF_INSTR | X86_PF_RSVD))
 		return false;
 	ks = stack_at(regs, address);
 	return ks && address >= kstack_low(ks);
@@ -166,6 +169,9 @@ const char * __init arch_stack_policy_cannot_grow(void)
 		return "a Xen PV guest has no double fault to return from";
 	if (cc_platform_has(CC_ATTR_GUEST_STATE_ENCRYPT))
 		return "the #VC handler of a SEV-ES guest writes to a stack it does not run on";
+	/* With its information block in use, the next #VE is fatal. */
+	if (cpu_feature_enabled(X86_FEATURE_TDX_GUEST))
+		return "the #VE of a TDX guest cannot be taken again";
 	/* What cannot be found in service in the local APIC could be lost. */
 	if (!boot_cpu_has(X86_FEATURE_APIC) || ioapic_is_disabled)
 		return "interrupts do not come through the APIC";

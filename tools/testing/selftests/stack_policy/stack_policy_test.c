@@ -56,16 +56,21 @@ static const char *slurp(const char *path)
 	return text;
 }
 
-static int spit(const char *path, const char *text)
+static int spit_bytes(const char *path, const char *text, size_t len)
 {
 	int fd = open(path, O_WRONLY), err = 0;
 
 	if (fd < 0)
 		return -errno;
-	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+	if (write(fd, text, len) != (ssize_t)len)
 		err = -errno;
 	close(fd);
 	return err;
+}
+
+static int spit(const char *path, const char *text)
+{
+	return spit_bytes(path, text, strlen(text));
 }
 
 /* The number behind @key in a file of "key: number" lines, or -1. */
@@ -143,6 +148,9 @@ TEST_F(table, write_one_class)
 	ASSERT_EQ(0, spit(TABLE, "user-worker=16/24"));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "user-worker=16/24"));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=12/32 kthread=12/32"));
+	/* Lines are words as well. */
+	ASSERT_EQ(0, spit(TABLE, "task=16/32\nkthread=20/32\n"));
+	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/32 kthread=20/32"));
 }
 
 TEST_F(table, bad_writes_change_nothing)
@@ -151,6 +159,7 @@ TEST_F(table, bad_writes_change_nothing)
 		"task", "task=12", "task=0/32", "task=16/12", "task=12/36",
 		"task=13/32", "nobody=12/32", "task=16/32 kthread=5/32", " ",
 		"task=16/32 kthread", "task=99999999999/32",
+		"task=16/32\nkthread=13/32", "task=16/32\nkthread",
 	};
 	char big[600];
 
@@ -158,6 +167,9 @@ TEST_F(table, bad_writes_change_nothing)
 		ASSERT_EQ(-EINVAL, spit(TABLE, bad[i])) TH_LOG("\"%s\"", bad[i]);
 		ASSERT_STREQ(DEFAULT, slurp(TABLE));
 	}
+	/* Nor what is behind a NUL, even a valid start. */
+	ASSERT_EQ(-EINVAL, spit_bytes(TABLE, "task=16/32\0kthread=13/32", 25));
+	ASSERT_STREQ(DEFAULT, slurp(TABLE));
 	/* A valid start of a text that is too long must not be applied. */
 	memset(big, ' ', sizeof(big));
 	memcpy(big, "task=16/32", 10);
@@ -206,7 +218,7 @@ TEST_F(table, unprivileged)
 		_exit(6);
 	}
 	ASSERT_EQ(child, waitpid(child, &status, 0));
-	ASSERT_EQ(0, WEXITSTATUS(status));
+	ASSERT_EQ(0, status);
 	ASSERT_STREQ(DEFAULT, slurp(TABLE));
 }
 
@@ -433,7 +445,7 @@ static int tiny_guest(struct kvm_run **run)
 
 struct vcpu_thread {
 	int vcpu, ret;
-	long before_kb, after_kb;
+	long before_kb, after_kb, pages;
 	int was_task, is_vcpu;
 };
 
@@ -446,6 +458,7 @@ static void *run_vcpu(void *data)
 	t->ret = ioctl(t->vcpu, KVM_RUN, 0);
 	t->is_vcpu = !!strstr(slurp(MINE), "class: kvm-vcpu\n");
 	t->after_kb = number(MINE, "mapped_kb");
+	t->pages = pages_of(syscall(SYS_gettid));
 	return NULL;
 }
 
@@ -468,6 +481,8 @@ TEST_F(table, kvm_run_promotes_thread_a_then_b)
 		ASSERT_EQ(12, t.before_kb);
 		ASSERT_EQ(1, t.is_vcpu);
 		ASSERT_EQ(32, t.after_kb);
+		/* The page tables agree, if the test module is there to look. */
+		ASSERT_TRUE(t.pages == 8 || t.pages == -ENOENT);
 	}
 }
 
@@ -704,8 +719,9 @@ TEST_F(maps, stats_count_threads)
 	ASSERT_EQ(0, start_sleepers(threads, 500, ends));
 	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &with, 0));
 	stop_sleepers(threads, 500, ends);
-	ASSERT_LE(before.threads + 500, with.threads);
-	ASSERT_LE(before.mapped_kb + 500 * 12, with.mapped_kb);
+	/* A few of those before may have been on their way out. */
+	ASSERT_LE(before.threads + 490, with.threads);
+	ASSERT_LE(before.mapped_kb + 490 * 12, with.mapped_kb);
 	do {
 		usleep(50 * 1000);
 		ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &after, 0));
@@ -758,6 +774,9 @@ FIXTURE_SETUP(stack)
 {
 	if (access(MODULE "recurse", W_OK))
 		SKIP(return, "stack_policy_testmod.ko is not loaded");
+	/* In case a test before has left it on. */
+	while (spit("/sys/kernel/debug/fail_page_alloc/probability", "0") == -ENOMEM)
+		;
 	ASSERT_EQ(0, spit(TABLE, "default"));
 }
 FIXTURE_TEARDOWN(stack)
@@ -921,7 +940,9 @@ TEST_F_TIMEOUT(stack, big_kthreads_under_memory_pressure, 120)
 		failed += !!ret;
 		made += atol(slurp(MODULE "big"));
 	}
-	ASSERT_EQ(0, FAIL("probability", "0"));
+	/* This too can fail, until it is done. */
+	while (FAIL("probability", "0"))
+		;
 	ASSERT_TRUE(!ret || ret == -ENOMEM) TH_LOG("%ld", ret);
 	ASSERT_LT(0, failed);
 	ASSERT_LT(0, made);
@@ -969,7 +990,7 @@ TEST_F(stack, tracepoints)
 }
 
 /* Threads in a memory cgroup of their own: charged while they live, not after. */
-TEST_F(stack, charged_to_the_memory_cgroup)
+TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 120)
 {
 	const char *stat = CGROUP "stack_policy_test/memory.stat";
 	static pthread_t threads[200];
@@ -985,18 +1006,23 @@ TEST_F(stack, charged_to_the_memory_cgroup)
 	if (!child) {
 		if (spit(CGROUP "stack_policy_test/cgroup.procs", "0"))
 			_exit(1);
-		if (start_sleepers(threads, 200, ends))
+		/* First, as the libc keeps what threads leave, and forks copy it. */
+		if (fork_many(10000) || start_sleepers(threads, 200, ends))
 			_exit(2);
 		/* Grown pages are charged as well: 20 kB of stack more. */
 		spit(MODULE "ensure", "29000");
-		with = number(stat, "kernel_stack");
+		do {	/* The figure is flushed every two seconds. */
+			usleep(100 * 1000);
+			with = number(stat, "kernel_stack");
+		} while (with < 200 * 12288 + 20480 && tries++ < 100);
 		if (with < 200 * 12288 + 20480 || with > 201 * 12288 + 2 * 20480)
 			_exit(3);
 		stop_sleepers(threads, 200, ends);
 		_exit(0);
 	}
 	ASSERT_EQ(child, waitpid(child, &status, 0));
-	EXPECT_EQ(0, WEXITSTATUS(status));
+	EXPECT_EQ(0, status);
+	tries = 0;
 	do {
 		usleep(100 * 1000);
 		after = number(stat, "kernel_stack");
@@ -1140,7 +1166,7 @@ TEST_F_TIMEOUT(stack, cpu_hotplug_while_growing, 120)
 	child = fork();
 	if (!child) {
 		while (getppid() != 1)
-			if (churn(1))
+			if (churn(6))
 				_exit(1);
 		_exit(0);
 	}

@@ -22,7 +22,6 @@
 #include <linux/vmalloc.h>
 
 #include <asm/asm.h>
-#include <asm/extable_fixup_types.h>
 
 #define FRAME_WORDS	40
 #define BIG_MAX		4096
@@ -65,17 +64,18 @@ DEFINE_DEBUGFS_ATTRIBUTE(ensure_fops, NULL, ensure_set, "%llu\n");
 static noinline int load_at(unsigned long sp, const char *from)
 {
 	unsigned long saved;
-	int err = 0;
+	int err = -EFAULT;
 	char byte;
 
 	asm volatile("mov %%rsp, %[saved]\n\t"
 		     "mov %[sp], %%rsp\n"
-		     "1:\tmovb (%[from]), %[byte]\n"
+		     "1:\tmovb (%[from]), %[byte]\n\t"
+		     "xor %[err], %[err]\n"
 		     "2:\tmov %[saved], %%rsp\n"
-		     _ASM_EXTABLE_TYPE_REG(1b, 2b, EX_TYPE_EFAULT_REG, %[err])
+		     _ASM_EXTABLE(1b, 2b)
 		     : [saved] "=&r" (saved), [byte] "=&q" (byte), [err] "+r" (err)
 		     : [sp] "r" (sp), [from] "r" (from)
-		     : "memory");
+		     : "memory", "cc");
 	return err;
 }
 STACK_FRAME_NON_STANDARD(load_at);
