@@ -295,10 +295,11 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 	while ((low = kstack_low(ks)) > to) {
 		struct page *page = kstack_reserve_take();
 
-		/* Reclaim would run on the stack that is too short. */
+		/* Not on the stack that is too short: reclaim, a failure's report. */
 		if (!page && gfp)
-			page = alloc_page((gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_ACCOUNT)) |
-					  __GFP_ZERO);
+			page = alloc_page((gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL |
+						   __GFP_ACCOUNT)) |
+					  __GFP_ZERO | __GFP_NOWARN);
 		if (!page) {
 			this_cpu_inc(ks->stats->failed_nomem);
 			return -ENOMEM;

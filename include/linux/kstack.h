@@ -28,8 +28,8 @@ struct kstack_stats {
 	unsigned long	stacks;			/* that a thread has now */
 	unsigned long	pages;			/* mapped in those */
 	unsigned long	grows[KSTACK_NR_CAUSES];
-	unsigned long	failed_nomem;		/* growths refused for want of a page */
-	unsigned long	failed_limit;		/* and because of the limit */
+	unsigned long	failed_nomem;		/* stacks and growths, for want of a page */
+	unsigned long	failed_limit;		/* growths, because of the limit */
 	unsigned long	depth[KSTACK_DEPTHS];	/* exits, by kB used at most */
 };
 

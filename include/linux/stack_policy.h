@@ -34,7 +34,8 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp);
  *
  * Never reclaims memory itself, which would take the stack it is about to get.
  *
- * Context: on the task's own stack, any; elsewhere the answer means nothing.
+ * Context: on the task's own stack, where memory may be allocated with @gfp;
+ * on another stack the answer means nothing.
  * Return: 0, -ENOMEM, or -EOVERFLOW if the class limit is in the way.
  */
 static __always_inline int stack_ensure(size_t bytes, gfp_t gfp)
