@@ -7,7 +7,6 @@
 
 #include <linux/ctype.h>
 #include <linux/init.h>
-#include <linux/irq_work.h>
 #include <linux/kstack.h>
 #include <linux/kthread.h>
 #include <linux/percpu.h>
@@ -16,7 +15,6 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/stack_policy.h>
-#include <linux/stacktrace.h>
 #include <linux/string.h>
 #include <linux/sysctl.h>
 
@@ -67,6 +65,11 @@ static const char *always_full __ro_after_init;
 
 /* kernel.stack_policy_overflow */
 static bool overflow_panics __read_mostly;
+
+const char *stack_policy_class_name(enum stack_class class)
+{
+	return class_names[class];
+}
 
 static struct stack_policy_entry read_row(enum stack_class class)
 {
@@ -189,6 +192,8 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 
 		sum->threads		+= READ_ONCE(s->stacks);
 		sum->mapped_kb		+= READ_ONCE(s->pages) * PAGE_KB;
+		sum->uncharged_kb	+= (READ_ONCE(s->pages) -
+					    READ_ONCE(s->charged)) * PAGE_KB;
 		sum->grows_ensure	+= READ_ONCE(s->grows[KSTACK_ENSURE]);
 		sum->grows_fault	+= READ_ONCE(s->grows[KSTACK_FAULT]);
 		sum->grows_class	+= READ_ONCE(s->grows[KSTACK_CLASS]);
@@ -316,114 +321,6 @@ bool stack_policy_may_survive(void)
 	return !READ_ONCE(overflow_panics);
 }
 
-/* The report: recorded in the fault, printed from an interrupt soon after. */
-
-#define REPORT_DEPTH	32
-#define REPORT_SITES	256
-#define REPORT_RING	8	/* a stack of one page can overflow 7 times in a row */
-
-struct stack_policy_report {
-	char		comm[TASK_COMM_LEN];
-	pid_t		pid;
-	u8		class;
-	unsigned int	from_bytes, to_bytes, limit_bytes;
-	unsigned long	ip;
-	unsigned int	nr;
-	unsigned long	trace[REPORT_DEPTH];
-};
-
-/*
- * A CPU's faults that wait to be reported. The fault writes at @head and may
- * interrupt the irq_work of the same CPU, which reads at @tail.
- */
-struct report_ring {
-	struct irq_work	work;
-	unsigned int	head, tail;
-	struct stack_policy_report slot[REPORT_RING];
-};
-
-static DEFINE_PER_CPU(struct report_ring, reports);
-/* Addresses that were reported. Filled by cmpxchg, never emptied. */
-static unsigned long reported[REPORT_SITES];
-/* Overflows survived, and those of them that had no report of their own. */
-static atomic_t faults_survived, faults_unreported;
-
-static bool first_at_site(unsigned long ip)
-{
-	unsigned int i;
-
-	for (i = 0; i < REPORT_SITES; i++) {
-		unsigned long old = cmpxchg(&reported[i], 0, ip);
-
-		if (!old)
-			return true;
-		if (old == ip)
-			return false;
-	}
-	pr_warn_once("WARNING: %d places are reported, no others will be\n", REPORT_SITES);
-	return false;
-}
-
-void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
-			       unsigned long from, unsigned long to)
-{
-	struct report_ring *ring = this_cpu_ptr(&reports);
-	unsigned long top = (unsigned long)ks->base + THREAD_SIZE;
-	struct stack_policy_report *report;
-
-	atomic_inc(&faults_survived);
-	if (ring->head - READ_ONCE(ring->tail) == REPORT_RING) {
-		atomic_inc(&faults_unreported);
-		return;
-	}
-	report = &ring->slot[ring->head % REPORT_RING];
-	strscpy(report->comm, ks->task->comm);
-	report->pid = ks->task->pid;
-	report->class = ks->task->stack_class;
-	report->from_bytes = top - from;
-	report->to_bytes = top - to;
-	report->limit_bytes = ks->limit;
-	report->ip = regs->ip;
-	report->nr = ks->task == current ?
-		stack_trace_save_regs(regs, report->trace, REPORT_DEPTH, 0) : 0;
-	barrier();	/* same CPU: the slot before the head */
-	WRITE_ONCE(ring->head, ring->head + 1);
-	irq_work_queue(&ring->work);
-}
-
-static void print_report(const struct stack_policy_report *report)
-{
-	pr_warn("------------[ cut here ]------------\n");
-	pr_warn("WARNING: %s[%d] (%s) ran out of stack in %pS\n", report->comm,
-		report->pid, class_names[report->class], (void *)report->ip);
-	pr_warn("grew from %u to %u of %u bytes; %d survived, %d without a report\n",
-		report->from_bytes, report->to_bytes, report->limit_bytes,
-		atomic_read(&faults_survived), atomic_read(&faults_unreported));
-	stack_trace_print(report->trace, report->nr, 1);
-	pr_warn("---[ end trace ]---\n");
-	add_taint(TAINT_WARN, LOCKDEP_STILL_OK);
-	check_panic_on_warn("stack_policy");
-}
-
-static void report_faults(struct irq_work *work)
-{
-	struct report_ring *ring = container_of(work, struct report_ring, work);
-
-	while (ring->tail != READ_ONCE(ring->head)) {
-		const struct stack_policy_report *r = &ring->slot[ring->tail % REPORT_RING];
-
-		trace_stack_fault(r->pid, r->class, r->from_bytes, r->to_bytes,
-				  r->limit_bytes, r->ip);
-		if (first_at_site(r->ip))
-			print_report(r);
-		else
-			atomic_inc(&faults_unreported);
-		/* Read before it is free. Pairs with the fault's READ_ONCE(). */
-		barrier();
-		WRITE_ONCE(ring->tail, ring->tail + 1);
-	}
-}
-
 /* What user space sees. */
 
 int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
@@ -530,10 +427,6 @@ void __init stack_policy_init(void)
 
 static int __init stack_policy_late_init(void)
 {
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		per_cpu(reports, cpu).work = IRQ_WORK_INIT_HARD(report_faults);
 	register_sysctl_init("kernel", stack_policy_sysctls);
 	if (always_full)
 		pr_info("all stacks are fully populated: %s\n", always_full);

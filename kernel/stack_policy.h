@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the policy (stack_policy.c) offers the BPF maps (stack_policy_map.c):
- * rows of the table, through the same validation as the sysctl, and sums of
- * the counters.
+ * What the policy (stack_policy.c) offers its neighbours: to the BPF maps
+ * (stack_policy_map.c) rows of the table, through the same validation as the
+ * sysctl, and sums of the counters; to the report (stack_policy_report.c) names.
  */
 #ifndef _KERNEL_STACK_POLICY_H
 #define _KERNEL_STACK_POLICY_H
@@ -12,5 +12,6 @@
 const struct stack_policy_entry *stack_policy_row(enum stack_class class);
 int stack_policy_set_row(enum stack_class class, const struct stack_policy_entry *row);
 void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *sum);
+const char *stack_policy_class_name(enum stack_class class);
 
 #endif /* _KERNEL_STACK_POLICY_H */

@@ -338,21 +338,22 @@ static void expect_full_reserve(struct kunit *test)
 
 	for_each_online_cpu(cpu) {
 		for (tries = 0; tries < 100; tries++) {
-			if (kstack_reserve_count(cpu) == 2 * KSTACK_PAGES)
+			if (kstack_reserve_count(cpu) == KSTACK_RESERVE)
 				break;
 			schedule_timeout_uninterruptible(1);
 		}
-		KUNIT_EXPECT_EQ(test, kstack_reserve_count(cpu), 2 * KSTACK_PAGES);
+		KUNIT_EXPECT_EQ(test, kstack_reserve_count(cpu), KSTACK_RESERVE);
 	}
 }
 
 static void overflow_survives(struct kunit *test)
 {
-	int survived = atomic_read(&faults_survived);
+	static struct stack_policy_stats before, after;
 	struct seen seen = {};
 	unsigned int i;
 
 	pr_info("overflow expected in deep\n");
+	stack_policy_sum_stats(STACK_CLASS_KTHREAD, &before);
 	for (i = 0; i < 50; i++) {
 		init_completion(&seen.done);
 		KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(overflow_fn, &seen, "deep")));
@@ -361,7 +362,8 @@ static void overflow_survives(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, seen.grows_fault, 5);
 		KUNIT_EXPECT_EQ(test, seen.mapped, 8);
 	}
-	KUNIT_EXPECT_GE(test, atomic_read(&faults_survived), survived + 50 * 5);
+	stack_policy_sum_stats(STACK_CLASS_KTHREAD, &after);
+	KUNIT_EXPECT_GE(test, after.grows_fault, before.grows_fault + 50 * 5);
 	expect_full_reserve(test);
 }
 

@@ -8,11 +8,14 @@
 
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
+#include <linux/fault-inject.h>
 #include <linux/irq_work.h>
 #include <linux/kstack.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
+#include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
@@ -23,13 +26,8 @@
  */
 #define KSTACK_AREA	(2 * THREAD_SIZE - PAGE_SIZE)
 
-/*
- * A growth by fault takes at most KSTACK_PAGES - 1 pages, and the irq_work
- * that replaces them runs as soon as interrupts are on. Twice that, so that
- * a thread that grew with interrupts off may be left for one that does too.
- */
-#define KSTACK_RESERVE	(2 * KSTACK_PAGES)
 #define NR_CACHED	2
+#define REFILL_RETRY	HZ
 
 /*
  * Few pages, in use already: over the limit rather than failed, and without
@@ -42,9 +40,17 @@
  * between, and a worker that lost its CPU may fill from another one.
  */
 static DEFINE_PER_CPU(struct page *, kstack_reserve[KSTACK_RESERVE]);
+/* What became of it. Changed by its CPU, in faults too: this_cpu operations only. */
+static DEFINE_PER_CPU(struct kstack_reserve_stats, kstack_reserve_stats);
+/* Stacks that grew in a fault, pinned, until the next refill charges them. */
+static DEFINE_PER_CPU(struct llist_head, kstack_uncharged);
 /* Refill: first from hard interrupt context, what that cannot get from a worker. */
-static DEFINE_PER_CPU(struct irq_work, kstack_refill_irq);
-static DEFINE_PER_CPU(struct work_struct, kstack_refill_work);
+struct kstack_refill {
+	struct irq_work		irq;
+	struct delayed_work	work;
+	int			cpu;
+};
+static DEFINE_PER_CPU(struct kstack_refill, kstack_refill);
 /* Stacks that never grew, for the next fork on this CPU. Changed as above. */
 static DEFINE_PER_CPU(struct kstack *, kstack_cache[NR_CACHED]);
 
@@ -83,8 +89,11 @@ unsigned long kstack_mapped(const struct kstack *ks)
 	return kstack_top(ks) - kstack_low(ks);
 }
 
-/* Eight words at once, because exit does this for every thread. */
-static const unsigned long *skip_zeroes(const unsigned long *word,
+/*
+ * Eight words at once, because exit does this for every thread. Another
+ * thread may be writing: a word is seen before or after, both are right.
+ */
+static __no_kcsan const unsigned long *skip_zeroes(const unsigned long *word,
 					const unsigned long *end)
 {
 	while (word < end && !(word[0] | word[1] | word[2] | word[3] |
@@ -120,7 +129,37 @@ static void kstack_note_low(struct kstack *ks)
 	} while (low != kstack_low(ks));
 }
 
-static void kstack_reserve_fill(int cpu, gfp_t gfp)
+#ifdef CONFIG_FAIL_KSTACK_REFILL
+static DECLARE_FAULT_ATTR(fail_kstack_refill);
+
+static bool refill_fails(void)
+{
+	return should_fail(&fail_kstack_refill, PAGE_SIZE);
+}
+
+static int __init setup_fail_kstack_refill(char *str)
+{
+	return setup_fault_attr(&fail_kstack_refill, str);
+}
+__setup("fail_kstack_refill=", setup_fail_kstack_refill);
+
+static int __init fail_kstack_refill_debugfs(void)
+{
+	struct dentry *dir = fault_create_debugfs_attr("fail_kstack_refill", NULL,
+						       &fail_kstack_refill);
+
+	return PTR_ERR_OR_ZERO(dir);
+}
+late_initcall(fail_kstack_refill_debugfs);
+#else
+static bool refill_fails(void)
+{
+	return false;
+}
+#endif
+
+/* False if a page is missing still. */
+static bool kstack_reserve_fill(int cpu, gfp_t gfp)
 {
 	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
 	unsigned int i;
@@ -130,13 +169,17 @@ static void kstack_reserve_fill(int cpu, gfp_t gfp)
 
 		if (READ_ONCE(slots[i]))
 			continue;
-		page = alloc_pages_node(cpu_to_mem(cpu),
-					gfp | __GFP_ZERO | __GFP_NOWARN, 0);
-		if (!page)
-			return;
+		page = refill_fails() ? NULL :
+			alloc_pages_node(cpu_to_mem(cpu),
+					 gfp | __GFP_ZERO | __GFP_NOWARN, 0);
+		if (!page) {
+			this_cpu_inc(kstack_reserve_stats.refill_failed);
+			return false;
+		}
 		if (cmpxchg(&slots[i], NULL, page))
 			__free_page(page);
 	}
+	return true;
 }
 
 /* Pages in @cpu's reserve. A snapshot. */
@@ -149,19 +192,43 @@ unsigned int kstack_reserve_count(int cpu)
 	return n;
 }
 
-static void kstack_refill_irq_fn(struct irq_work *work)
+/* A snapshot as well. */
+void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats)
 {
-	int cpu = smp_processor_id();
-
-	kstack_reserve_fill(cpu, GFP_ATOMIC);
-	if (kstack_reserve_count(cpu) < KSTACK_RESERVE)
-		queue_work_on(cpu, system_highpri_wq,
-			      this_cpu_ptr(&kstack_refill_work));
+	*stats = data_race(per_cpu(kstack_reserve_stats, cpu));
 }
 
+/* Any context. */
+static void kstack_note_taken(void)
+{
+	unsigned int left = kstack_reserve_count(smp_processor_id());
+	unsigned int low = this_cpu_read(kstack_reserve_stats.low_water);
+
+	this_cpu_inc(kstack_reserve_stats.taken);
+	while (left < low &&
+	       !this_cpu_try_cmpxchg(kstack_reserve_stats.low_water, &low, left))
+		;
+}
+
+static void kstack_charge_queued(void);
+
+static void kstack_refill_irq_fn(struct irq_work *irq)
+{
+	struct kstack_refill *refill = container_of(irq, struct kstack_refill, irq);
+
+	if (!kstack_reserve_fill(refill->cpu, GFP_ATOMIC))
+		queue_delayed_work_on(refill->cpu, system_highpri_wq, &refill->work, 0);
+	kstack_charge_queued();
+}
+
+/* Until the reserve is full, whether or not somebody takes from it again. */
 static void kstack_refill_work_fn(struct work_struct *work)
 {
-	kstack_reserve_fill(raw_smp_processor_id(), GFP_KERNEL);
+	struct kstack_refill *refill = container_of(to_delayed_work(work),
+						    struct kstack_refill, work);
+
+	if (!kstack_reserve_fill(refill->cpu, GFP_KERNEL))
+		queue_delayed_work(system_highpri_wq, &refill->work, REFILL_RETRY);
 }
 
 /* Any context. xchg, because a fault may take the same slot meanwhile. */
@@ -173,7 +240,9 @@ static struct page *kstack_reserve_take(void)
 	preempt_disable();
 	for (i = 0; i < KSTACK_RESERVE && !page; i++)
 		page = xchg(this_cpu_ptr(&kstack_reserve[i]), NULL);
-	irq_work_queue(this_cpu_ptr(&kstack_refill_irq));
+	if (page)
+		kstack_note_taken();
+	irq_work_queue(this_cpu_ptr(&kstack_refill.irq));
 	preempt_enable();
 	return page;
 }
@@ -209,30 +278,28 @@ static bool kstack_install(struct kstack *ks, unsigned long addr, struct page *p
 	return true;
 }
 
-/* Count the page; not in a fault, these counters are not safe there. */
-static void kstack_account_page(struct kstack *ks, unsigned int slot)
-{
-	if (!ks->exiting && !test_and_set_bit(slot, &ks->accounted))
-		mod_lruvec_page_state(pte_page(ks->ptep[slot]),
-				      NR_KERNEL_STACK_KB, PAGE_SIZE / 1024);
-}
-
-/* Charge and count what is mapped and was not. A task that exits is done. */
+/*
+ * Charge and count what is mapped and was not. Not in a fault: neither memcg
+ * nor these counters are safe there. A task that exits is done.
+ */
 static int kstack_charge(struct kstack *ks, gfp_t gfp)
 {
 	struct page *page;
 	int slot, ret;
 
 	for (slot = KSTACK_PAGES - 1; slot >= 0; slot--) {
-		if (!pte_present(READ_ONCE(ks->ptep[slot])))
+		if (ks->exiting || !pte_present(READ_ONCE(ks->ptep[slot])))
 			break;
-		if (ks->exiting || test_bit(slot, &ks->accounted))
+		if (ks->accounted & BIT(slot))
 			continue;
 		page = pte_page(ks->ptep[slot]);
+		/* It is charged if it was allocated with __GFP_ACCOUNT. */
 		ret = PageMemcgKmem(page) ? 0 : memcg_kmem_charge_page(page, gfp, 0);
 		if (ret)
 			return ret;
-		kstack_account_page(ks, slot);
+		ks->accounted |= BIT(slot);
+		mod_lruvec_page_state(page, NR_KERNEL_STACK_KB, PAGE_SIZE / 1024);
+		this_cpu_inc(ks->stats->charged);
 	}
 	return 0;
 }
@@ -245,12 +312,67 @@ static void kstack_uncharge(struct kstack *ks)
 	for (slot = 0; slot < KSTACK_PAGES; slot++) {
 		struct page *page;
 
-		if (!test_and_clear_bit(slot, &ks->accounted))
+		if (!(ks->accounted & BIT(slot)))
 			continue;
 		page = pte_page(ks->ptep[slot]);
 		mod_lruvec_page_state(page, NR_KERNEL_STACK_KB,
 				      -(int)(PAGE_SIZE / 1024));
 		memcg_kmem_uncharge_page(page, 0);
+		this_cpu_dec(ks->stats->charged);
+	}
+	ks->accounted = 0;
+}
+
+/* Charge what has grown. By force: it is in use. */
+static void kstack_charge_growth(struct kstack *ks)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&ks->charge_lock, flags);
+	kstack_charge(ks, KSTACK_CHARGE_BY_FORCE);
+	spin_unlock_irqrestore(&ks->charge_lock, flags);
+}
+
+/*
+ * From a fault: the refill, which is queued already and comes with the next
+ * interrupt, charges this stack. Pinned, as its thread may be gone by then.
+ */
+static void kstack_charge_later(struct kstack *ks)
+{
+	if (xchg(&ks->charge_queued, true))
+		return;
+	/* Does not fail: the fault is on this stack. */
+	try_get_task_stack(ks->task);
+	get_task_struct(ks->task);
+	llist_add(&ks->charge_node, this_cpu_ptr(&kstack_uncharged));
+}
+
+/* As the thread itself would, which may not run for a long time. */
+static void kstack_charge_for(struct kstack *ks, struct task_struct *task)
+{
+	struct mem_cgroup *memcg;
+
+	rcu_read_lock();
+	memcg = task->flags & PF_KTHREAD ? NULL : mem_cgroup_from_task(task);
+	memcg = set_active_memcg(memcg);
+	kstack_charge_growth(ks);
+	set_active_memcg(memcg);
+	rcu_read_unlock();
+}
+
+static void kstack_charge_queued(void)
+{
+	struct llist_node *list = llist_del_all(this_cpu_ptr(&kstack_uncharged));
+	struct kstack *ks, *next;
+
+	llist_for_each_entry_safe(ks, next, list, charge_node) {
+		struct task_struct *task = ks->task;
+
+		/* First: what a fault adds from here on is queued again. */
+		xchg(&ks->charge_queued, false);
+		kstack_charge_for(ks, task);
+		put_task_stack(task);
+		put_task_struct(task);
 	}
 }
 
@@ -260,13 +382,17 @@ static void kstack_uncharge(struct kstack *ks)
  */
 void kstack_account_exit(struct kstack *ks)
 {
+	unsigned long flags;
+
 	if (ks->task == current) {
 		unsigned long used = kstack_top(ks) - kstack_deepest(ks);
 
 		this_cpu_inc(ks->stats->depth[(used - 1) / 1024]);
 	}
-	WRITE_ONCE(ks->exiting, true);
+	spin_lock_irqsave(&ks->charge_lock, flags);
+	ks->exiting = true;
 	kstack_uncharge(ks);
+	spin_unlock_irqrestore(&ks->charge_lock, flags);
 }
 
 /**
@@ -310,9 +436,10 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 	}
 	ks->grows[cause]++;
 	this_cpu_inc(ks->stats->grows[cause]);
-	/* A fault can do neither; the next growth makes up for it. */
 	if (gfp)
-		kstack_charge(ks, KSTACK_CHARGE_BY_FORCE);
+		kstack_charge_growth(ks);
+	else
+		kstack_charge_later(ks);
 	return 0;
 }
 
@@ -354,19 +481,25 @@ static int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp)
 	return 0;
 }
 
-/* A page that a fault adds in between stays with the old counters. */
+/*
+ * Under charge_lock once the stack is in use. A page that a fault adds in
+ * between stays with the old counters.
+ */
 static void kstack_count_with(struct kstack *ks, struct kstack_stats __percpu *stats)
 {
 	unsigned long pages = kstack_mapped(ks) / PAGE_SIZE;
+	unsigned long charged = hweight_long(ks->accounted);
 
 	if (ks->stats) {
 		this_cpu_dec(ks->stats->stacks);
 		this_cpu_sub(ks->stats->pages, pages);
+		this_cpu_sub(ks->stats->charged, charged);
 	}
 	ks->stats = stats;
 	if (stats) {
 		this_cpu_inc(stats->stacks);
 		this_cpu_add(stats->pages, pages);
+		this_cpu_add(stats->charged, charged);
 	}
 }
 
@@ -383,6 +516,7 @@ int kstack_populate_current(size_t populate, size_t limit,
 			    struct kstack_stats __percpu *stats)
 {
 	struct kstack *ks = current->kstack;
+	unsigned long flags;
 
 	if (kstack_populate(ks, populate, NUMA_NO_NODE, THREADINFO_GFP)) {
 		this_cpu_inc(ks->stats->failed_nomem);
@@ -391,10 +525,12 @@ int kstack_populate_current(size_t populate, size_t limit,
 	kstack_note_low(ks);
 	ks->populate = populate;
 	ks->limit = limit;
+	spin_lock_irqsave(&ks->charge_lock, flags);
 	kstack_count_with(ks, stats);
+	spin_unlock_irqrestore(&ks->charge_lock, flags);
 	ks->grows[KSTACK_CLASS]++;
 	this_cpu_inc(stats->grows[KSTACK_CLASS]);
-	kstack_charge(ks, KSTACK_CHARGE_BY_FORCE);
+	kstack_charge_growth(ks);
 	return 0;
 }
 
@@ -447,6 +583,7 @@ static struct kstack *kstack_create(int node, size_t populate)
 
 	if (!ks)
 		return NULL;
+	spin_lock_init(&ks->charge_lock);
 	ks->vm = get_vm_area(KSTACK_AREA, VM_ALLOC);
 	if (!ks->vm) {
 		kmem_cache_free(kstack_cachep, ks);
@@ -578,9 +715,10 @@ static void kstack_reserve_drain(unsigned int cpu)
 /* Before @cpu comes online; without a reserve it does not. */
 static int kstack_cpu_prepare(unsigned int cpu)
 {
-	kstack_reserve_fill(cpu, GFP_KERNEL);
-	if (kstack_reserve_count(cpu) == KSTACK_RESERVE)
+	if (kstack_reserve_fill(cpu, GFP_KERNEL)) {
+		per_cpu(kstack_reserve_stats, cpu).low_water = KSTACK_RESERVE;
 		return 0;
+	}
 	kstack_reserve_drain(cpu);
 	pr_err("no memory for the stack reserve of CPU %u\n", cpu);
 	return -ENOMEM;
@@ -591,6 +729,7 @@ static int kstack_cpu_dead(unsigned int cpu)
 	struct kstack **cache = per_cpu_ptr(kstack_cache, cpu);
 	unsigned int i;
 
+	cancel_delayed_work_sync(&per_cpu(kstack_refill, cpu).work);
 	/* Suspend brings it back, with less memory to be had then. */
 	if (!cpuhp_tasks_frozen)
 		kstack_reserve_drain(cpu);
@@ -613,10 +752,11 @@ static int __init kstack_reserve_init(void)
 	int cpu, ret;
 
 	for_each_possible_cpu(cpu) {
-		init_irq_work(per_cpu_ptr(&kstack_refill_irq, cpu),
-			      kstack_refill_irq_fn);
-		INIT_WORK(per_cpu_ptr(&kstack_refill_work, cpu),
-			  kstack_refill_work_fn);
+		struct kstack_refill *refill = per_cpu_ptr(&kstack_refill, cpu);
+
+		init_irq_work(&refill->irq, kstack_refill_irq_fn);
+		INIT_DELAYED_WORK(&refill->work, kstack_refill_work_fn);
+		refill->cpu = cpu;
 	}
 	ret = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "mm:kstack", kstack_cpu_prepare,
 				kstack_cpu_dead);

@@ -6,12 +6,24 @@
 #ifndef _LINUX_KSTACK_H
 #define _LINUX_KSTACK_H
 
+#include <linux/llist.h>
 #include <linux/percpu-defs.h>
 #include <linux/sched.h>
+#include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
 #define KSTACK_PAGES	(THREAD_SIZE / PAGE_SIZE)
 #define KSTACK_DEPTHS	(THREAD_SIZE / 1024)
+
+/*
+ * Pages in a CPU's reserve. A growth by fault takes at most KSTACK_PAGES - 1,
+ * and they are replaced as soon as interrupts are on. With interrupts off a
+ * CPU can run on two stacks: the one that is left and the one that is switched
+ * to. See "How large the reserve is" in Documentation/mm/stack-policy.rst.
+ */
+#define KSTACK_RESERVE		(2 * KSTACK_PAGES)
+#define KSTACK_RESERVE_FLOOR	(KSTACK_RESERVE - 2 * (KSTACK_PAGES - 1))
+#define KSTACK_FRAMES		64
 
 enum kstack_cause {
 	KSTACK_ENSURE,		/* asked for before it was needed */
@@ -27,10 +39,25 @@ enum kstack_cause {
 struct kstack_stats {
 	unsigned long	stacks;			/* that a thread has now */
 	unsigned long	pages;			/* mapped in those */
+	unsigned long	charged;		/* of these: charged and in KernelStack */
 	unsigned long	grows[KSTACK_NR_CAUSES];
 	unsigned long	failed_nomem;		/* stacks and growths, for want of a page */
 	unsigned long	failed_limit;		/* growths, because of the limit */
 	unsigned long	depth[KSTACK_DEPTHS];	/* exits, by kB used at most */
+};
+
+/* One CPU's reserve. */
+struct kstack_reserve_stats {
+	unsigned long	taken;			/* pages, since boot */
+	unsigned long	refill_failed;		/* attempts without a page */
+	unsigned int	low_water;		/* fewest pages left, since it is online */
+};
+
+/* A backtrace, and the bytes of stack that each of its functions uses. */
+struct kstack_frames {
+	unsigned int	nr;
+	unsigned long	ip[KSTACK_FRAMES];
+	u16		bytes[KSTACK_FRAMES];
 };
 
 /*
@@ -46,8 +73,11 @@ struct kstack {
 	struct task_struct	*task;		/* owner, NULL while cached */
 	unsigned int		populate;	/* bytes mapped at creation */
 	unsigned int		limit;		/* bytes it may grow to */
-	unsigned long		accounted;	/* bit per page: in the counters */
-	bool			exiting;	/* counters were settled for good */
+	spinlock_t		charge_lock;	/* the next two, and stats */
+	unsigned long		accounted;	/* bit per page: charged and counted */
+	bool			exiting;	/* that was settled for good */
+	bool			charge_queued;	/* with charge_node, by a fault */
+	struct llist_node	charge_node;
 	unsigned int		grows[KSTACK_NR_CAUSES];
 	struct kstack_stats __percpu *stats;	/* where this stack is counted */
 	struct rcu_work		free_work;
@@ -68,13 +98,19 @@ unsigned long kstack_deepest(const struct kstack *ks);
 unsigned long kstack_mapped(const struct kstack *ks);
 struct kstack *kstack_of_top_page(const struct page *page, unsigned long base);
 unsigned int kstack_reserve_count(int cpu);
+void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats);
 
 /* Why stacks cannot grow by fault on this machine, or NULL. */
 const char *arch_stack_policy_cannot_grow(void);
+/* The backtrace of @task's stack from @regs. As an NMI is. */
+void arch_stack_policy_walk(struct task_struct *task, struct pt_regs *regs,
+			    struct kstack_frames *frames);
 
 /* Policy's side of a growth by fault; called from the fault, as an NMI is. */
 bool stack_policy_may_survive(void);
 void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
-			       unsigned long from, unsigned long to);
+			       unsigned long from, unsigned long to, int vector);
+/* It did not grow: @ret of kstack_grow(). The machine is about to die of it. */
+void stack_policy_explain(const struct kstack *ks, int ret);
 
 #endif /* _LINUX_KSTACK_H */

@@ -15,9 +15,11 @@
 #include <asm/apic.h>
 #include <asm/hypervisor.h>
 #include <asm/io_apic.h>
+#include <asm/kvm_para.h>
 #include <asm/mshyperv.h>
 #include <asm/ptrace.h>
 #include <asm/trap_pf.h>
+#include <asm/unwind.h>
 #include <xen/xen.h>
 
 /*
@@ -71,8 +73,13 @@ static bool __init hv_ends_interrupts(void)
  * With interrupts on and outside a handler, a vector in service means that the
  * CPU accepted an interrupt, could not push its frame, and faulted: the handler
  * never ran, and nobody would ever end the interrupt. End it and send it again.
+ *
+ * A level-triggered one comes again by itself when it is ended, and as it finds
+ * our edge in its place, ioapic_ack_level() tells the IO-APIC.
+ *
+ * Return: the vector, or -1 if none was lost.
  */
-static void raise_lost_interrupt(struct pt_regs *regs)
+static int raise_lost_interrupt(struct pt_regs *regs)
 {
 	/* A #DF enters as an NMI does, which counts as one handler itself. */
 	unsigned long ours = in_nmi() ? HARDIRQ_OFFSET : 0;
@@ -80,12 +87,13 @@ static void raise_lost_interrupt(struct pt_regs *regs)
 
 	if (!(regs->flags & X86_EFLAGS_IF) || hardirq_count() > ours ||
 	    !boot_cpu_has(X86_FEATURE_APIC))
-		return;
+		return -1;
 	vector = vector_in_service();
 	if (vector < 0)
-		return;
+		return -1;
 	apic_eoi();
 	__apic_send_IPI_self(vector);
+	return vector;
 }
 NOKPROBE_SYMBOL(raise_lost_interrupt);
 
@@ -97,6 +105,40 @@ static struct kstack *stack_at(struct pt_regs *regs, unsigned long address)
 	return owner_of(regs->sp);
 }
 NOKPROBE_SYMBOL(stack_at);
+
+/* The unwinder refuses a thread that is being switched to: where it is must do. */
+void arch_stack_policy_walk(struct task_struct *task, struct pt_regs *regs,
+			    struct kstack_frames *frames)
+{
+	unsigned long *from = (unsigned long *)regs->sp, *at;
+	struct unwind_state state;
+	unsigned long ip;
+
+	frames->ip[0] = regs->ip;
+	frames->bytes[0] = 0;
+	frames->nr = 1;
+	for (unwind_start(&state, task, regs, NULL);
+	     !unwind_done(&state) && frames->nr < KSTACK_FRAMES;
+	     unwind_next_frame(&state)) {
+		ip = unwind_get_return_address(&state);
+		at = unwind_get_return_address_ptr(&state);
+		if (!ip || !at)
+			break;
+		/* A function's part ends with the address that it returns to. */
+		frames->bytes[frames->nr - 1] = (void *)(at + 1) - (void *)from;
+		from = at + 1;
+		frames->ip[frames->nr] = ip;
+		frames->bytes[frames->nr++] = 0;
+	}
+	/* What is left is the last one's, or nobody knows whose. */
+	if (unwind_error(&state) && frames->nr < KSTACK_FRAMES) {
+		frames->ip[frames->nr] = 0;
+		frames->nr++;
+	}
+	frames->bytes[frames->nr - 1] = (unsigned long)task_stack_page(task) + THREAD_SIZE -
+					(unsigned long)from;
+}
+NOKPROBE_SYMBOL(arch_stack_policy_walk);
 
 /**
  * stack_policy_fault - grow a stack that ran out of memory
@@ -114,16 +156,26 @@ bool stack_policy_fault(struct pt_regs *regs, unsigned long address)
 {
 	struct kstack *ks = stack_at(regs, address);
 	unsigned long low;
+	int ret;
 
-	if (!ks || !stack_policy_may_survive())
+	if (!ks)
 		return false;
 	low = kstack_low(ks);
 	if (address >= low)
 		return false;
-	if (kstack_grow(ks, address & PAGE_MASK, 0, KSTACK_FAULT))
+	ret = stack_policy_may_survive() ?
+		kstack_grow(ks, address & PAGE_MASK, 0, KSTACK_FAULT) : -EPERM;
+	if (ret) {
+		stack_policy_explain(ks, ret);
 		return false;
-	raise_lost_interrupt(regs);
-	stack_policy_record_fault(ks, regs, low, kstack_low(ks));
+	}
+	/*
+	 * A KVM host's "page not present" that did not fit: forget it, or the
+	 * next page fault is taken for one. The access happens again.
+	 */
+	kvm_read_and_reset_apf_flags();
+	stack_policy_record_fault(ks, regs, low, kstack_low(ks),
+				  raise_lost_interrupt(regs));
 	return true;
 }
 NOKPROBE_SYMBOL(stack_policy_fault);

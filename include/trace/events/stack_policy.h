@@ -9,6 +9,7 @@
 #if !defined(_TRACE_STACK_POLICY_H) || defined(TRACE_HEADER_MULTI_READ)
 #define _TRACE_STACK_POLICY_H
 
+#include <linux/kstack.h>
 #include <linux/tracepoint.h>
 #include <uapi/linux/stack_policy.h>
 
@@ -58,15 +59,17 @@ TRACE_EVENT(stack_grow,
 );
 
 /*
- * A stack overflowed at @ip and has grown. Comes from an interrupt soon after:
- * it is @pid that matters, not the task the event is recorded in.
+ * A stack overflowed in frames->ip[0] and has grown. Comes from an interrupt
+ * soon after: it is @pid that matters, not the task the event is recorded in.
+ * frames and bytes: the backtrace, and what each function uses of the stack.
+ * vector: the interrupt that did not fit and was raised again, or -1.
  */
 TRACE_EVENT(stack_fault,
 
 	TP_PROTO(pid_t pid, u8 class, unsigned int from, unsigned int to,
-		 unsigned int limit, unsigned long ip),
+		 unsigned int limit, int vector, const struct kstack_frames *frames),
 
-	TP_ARGS(pid, class, from, to, limit, ip),
+	TP_ARGS(pid, class, from, to, limit, vector, frames),
 
 	TP_STRUCT__entry(
 		__field(pid_t,		pid)
@@ -74,7 +77,10 @@ TRACE_EVENT(stack_fault,
 		__field(unsigned int,	from)
 		__field(unsigned int,	to)
 		__field(unsigned int,	limit)
+		__field(int,		vector)
 		__field(unsigned long,	ip)
+		__dynamic_array(unsigned long,	frames, frames->nr)
+		__dynamic_array(u16,	bytes, frames->nr)
 	),
 
 	TP_fast_assign(
@@ -83,12 +89,22 @@ TRACE_EVENT(stack_fault,
 		__entry->from	= from;
 		__entry->to	= to;
 		__entry->limit	= limit;
-		__entry->ip	= ip;
+		__entry->vector	= vector;
+		__entry->ip	= frames->ip[0];
+		memcpy(__get_dynamic_array(frames), frames->ip,
+		       frames->nr * sizeof(frames->ip[0]));
+		memcpy(__get_dynamic_array(bytes), frames->bytes,
+		       frames->nr * sizeof(frames->bytes[0]));
 	),
 
-	TP_printk("pid=%d class=%s from=%u to=%u limit=%u ip=%pS",
+	TP_printk("pid=%d class=%s from=%u to=%u limit=%u vector=%d ip=%pS frames=%s bytes=%s",
 		  __entry->pid, show_stack_class(__entry->class), __entry->from,
-		  __entry->to, __entry->limit, (void *)__entry->ip)
+		  __entry->to, __entry->limit, __entry->vector, (void *)__entry->ip,
+		  __print_array(__get_dynamic_array(frames),
+				__get_dynamic_array_len(frames) / sizeof(unsigned long),
+				sizeof(unsigned long)),
+		  __print_array(__get_dynamic_array(bytes),
+				__get_dynamic_array_len(bytes) / sizeof(u16), sizeof(u16)))
 );
 
 /* current has joined class @to, with @mapped bytes of stack. */

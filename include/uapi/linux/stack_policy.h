@@ -40,6 +40,11 @@ struct stack_policy_stats {
 	__u64	failed_limit;		/* growth wanted past limit_kb */
 	/* Exits by deepest use: [0] up to 1 kB, [1] up to 2 kB, ... */
 	__u64	exit_depth_kb[STACK_POLICY_DEPTHS];
+	/*
+	 * Part of mapped_kb that no memory cgroup and not KernelStack has yet:
+	 * grown by an overflow a moment ago, or its thread has just exited.
+	 */
+	__u64	uncharged_kb;
 };
 
 #endif /* _UAPI_LINUX_STACK_POLICY_H */

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Overflows of kernel stacks, for people: recorded in the fault, reported from
+ * an interrupt soon after, kept by site in debugfs.
+ */
+#define pr_fmt(fmt) "stack_policy: " fmt
+
+#include <linux/debugfs.h>
+#include <linux/init.h>
+#include <linux/irq_work.h>
+#include <linux/kstack.h>
+#include <linux/percpu.h>
+#include <linux/ratelimit.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/utsname.h>
+#include <trace/events/stack_policy.h>
+
+#include "stack_policy.h"
+
+#define RING_SIZE	8	/* a stack of one page can overflow 7 times in a row */
+#define NR_SITES	64
+#define NR_MARKED	3	/* sizes of frames that are big, for the report */
+
+struct overflow {
+	char			comm[TASK_COMM_LEN];
+	pid_t			pid;
+	u8			class;
+	unsigned int		from_bytes, to_bytes, limit_bytes;
+	int			vector;
+	struct kstack_frames	frames;
+};
+
+/*
+ * A CPU's overflows that wait to be reported. The fault writes at @head and may
+ * interrupt the irq_work of the same CPU, which reads at @tail.
+ */
+struct overflow_ring {
+	struct irq_work		work;
+	unsigned int		head, tail;
+	struct overflow		slot[RING_SIZE];
+};
+
+static DEFINE_PER_CPU(struct overflow_ring, overflow_rings);
+
+/* Overflows with one and the same backtrace. */
+struct site {
+	unsigned long		count;		/* 0: free */
+	unsigned long		last;		/* jiffies */
+	bool			printed;
+	struct overflow		first;
+};
+
+/* A table of its own: stack depot takes 16 bytes for each 16 kB of memory. */
+static struct site sites[NR_SITES];
+static DEFINE_RAW_SPINLOCK(sites_lock);
+
+/* Overflows survived, and those of them that had no report of their own. */
+static atomic_t faults_survived, faults_unreported;
+
+/* Reports of all sites. */
+static DEFINE_RATELIMIT_STATE(report_limit, DEFAULT_RATELIMIT_INTERVAL,
+			      DEFAULT_RATELIMIT_BURST);
+
+void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
+			       unsigned long from, unsigned long to, int vector)
+{
+	struct overflow_ring *ring = this_cpu_ptr(&overflow_rings);
+	unsigned long top = (unsigned long)ks->base + THREAD_SIZE;
+	struct overflow *overflow;
+
+	atomic_inc(&faults_survived);
+	if (ring->head - READ_ONCE(ring->tail) == RING_SIZE) {
+		atomic_inc(&faults_unreported);
+		return;
+	}
+	overflow = &ring->slot[ring->head % RING_SIZE];
+	strscpy(overflow->comm, ks->task->comm);
+	overflow->pid = ks->task->pid;
+	overflow->class = ks->task->stack_class;
+	overflow->from_bytes = top - from;
+	overflow->to_bytes = top - to;
+	overflow->limit_bytes = ks->limit;
+	overflow->vector = vector;
+	arch_stack_policy_walk(ks->task, regs, &overflow->frames);
+	barrier();	/* same CPU: the slot before the head */
+	WRITE_ONCE(ring->head, ring->head + 1);
+	irq_work_queue(&ring->work);
+}
+
+/* The machine is about to die as a stock kernel does. Say why it has to. */
+void stack_policy_explain(const struct kstack *ks, int ret)
+{
+	const struct task_struct *task = ks->task;
+	struct kstack_reserve_stats stats;
+	int cpu = raw_smp_processor_id();
+
+	switch (ret) {
+	case -EOVERFLOW:
+		pr_emerg("%s[%d] (%s) is past its limit of %u bytes\n", task->comm,
+			 task->pid, stack_policy_class_name(task->stack_class), ks->limit);
+		break;
+	case -ENOMEM:
+		kstack_reserve_read(cpu, &stats);
+		pr_emerg("CPU %d's reserve is empty: %lu pages taken, %lu refills failed\n",
+			 cpu, stats.taken, stats.refill_failed);
+		break;
+	case -EPERM:
+		pr_emerg("kernel.stack_policy_overflow is panic\n");
+		break;
+	}
+}
+
+static bool same_frames(const struct kstack_frames *a, const struct kstack_frames *b)
+{
+	return a->nr == b->nr && !memcmp(a->ip, b->ip, a->nr * sizeof(a->ip[0]));
+}
+
+/* The site of @overflow; a new one takes the place of the one not seen longest. */
+static struct site *find_site(const struct overflow *overflow)
+{
+	struct site *site, *oldest = sites;
+
+	lockdep_assert_held(&sites_lock);
+	for (site = sites; site < sites + NR_SITES; site++) {
+		if (!site->count) {
+			oldest = site;
+			break;
+		}
+		if (same_frames(&site->first.frames, &overflow->frames))
+			return site;
+		if (time_before(site->last, oldest->last))
+			oldest = site;
+	}
+	oldest->count = 0;
+	oldest->printed = false;
+	oldest->first = *overflow;
+	return oldest;
+}
+
+/* Return: true if it has to be printed. */
+static bool count_at_site(const struct overflow *overflow)
+{
+	struct site *site;
+	bool print;
+
+	guard(raw_spinlock_irqsave)(&sites_lock);
+	site = find_site(overflow);
+	site->count++;
+	site->last = jiffies;
+	print = !site->printed && __ratelimit(&report_limit);
+	site->printed |= print;
+	return print;
+}
+
+/* From which size on a frame is one of the biggest. */
+static unsigned int mark_from(const struct kstack_frames *frames)
+{
+	unsigned int biggest[NR_MARKED] = {}, i, j;
+
+	for (i = 0; i < frames->nr; i++) {
+		unsigned int bytes = frames->ip[i] ? frames->bytes[i] : 0;
+
+		for (j = 0; j < NR_MARKED && bytes != biggest[j]; j++)
+			if (bytes > biggest[j])
+				swap(bytes, biggest[j]);
+	}
+	return max(biggest[NR_MARKED - 1], 1U);
+}
+
+/* How many frames from @i on are one and the same: recursion. */
+static unsigned int repeated(const struct kstack_frames *frames, unsigned int i)
+{
+	unsigned int n = 1;
+
+	while (i + n < frames->nr && frames->ip[i + n] == frames->ip[i] &&
+	       frames->bytes[i + n] == frames->bytes[i])
+		n++;
+	return n;
+}
+
+static void print_frames(const struct kstack_frames *frames)
+{
+	unsigned int i, n, mark = mark_from(frames);
+
+	for (i = 0; i < frames->nr; i += n) {
+		unsigned int bytes = frames->bytes[i];
+
+		n = repeated(frames, i);
+		if (!frames->ip[i])
+			pr_warn(" %6u (cannot be unwound)\n", bytes);
+		else if (n > 1)
+			pr_warn("%c%6u %pS (%u times)\n", bytes >= mark ? '*' : ' ', bytes,
+				(void *)frames->ip[i], n);
+		else
+			pr_warn("%c%6u %pS\n", bytes >= mark ? '*' : ' ', bytes,
+				(void *)frames->ip[i]);
+	}
+}
+
+static void print_overflow(const struct overflow *o)
+{
+	pr_warn("------------[ cut here ]------------\n");
+	pr_warn("WARNING: %s[%d] (%s) ran out of stack in %pS\n", o->comm, o->pid,
+		stack_policy_class_name(o->class), (void *)o->frames.ip[0]);
+	pr_warn("grew from %u to %u of %u bytes; %d survived, %d without a report\n",
+		o->from_bytes, o->to_bytes, o->limit_bytes,
+		atomic_read(&faults_survived), atomic_read(&faults_unreported));
+	if (o->vector >= 0)
+		pr_warn("interrupt vector 0x%x did not fit, raised again\n", o->vector);
+	pr_warn("%s %s, bytes of each frame:\n", init_utsname()->release, print_tainted());
+	print_frames(&o->frames);
+	pr_warn("---[ end trace ]---\n");
+	add_taint(TAINT_WARN, LOCKDEP_STILL_OK);
+	check_panic_on_warn("stack_policy");
+}
+
+static void report_overflows(struct irq_work *work)
+{
+	struct overflow_ring *ring = container_of(work, struct overflow_ring, work);
+
+	while (ring->tail != READ_ONCE(ring->head)) {
+		const struct overflow *o = &ring->slot[ring->tail % RING_SIZE];
+
+		trace_stack_fault(o->pid, o->class, o->from_bytes, o->to_bytes,
+				  o->limit_bytes, o->vector, &o->frames);
+		if (count_at_site(o))
+			print_overflow(o);
+		else
+			atomic_inc(&faults_unreported);
+		/* Read before it is free. Pairs with the fault's READ_ONCE(). */
+		barrier();
+		WRITE_ONCE(ring->tail, ring->tail + 1);
+	}
+}
+
+/* debugfs stack_policy/sites */
+
+static void *sites_start(struct seq_file *m, loff_t *pos)
+{
+	return *pos < NR_SITES ? &sites[*pos] : NULL;
+}
+
+static void *sites_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	++*pos;
+	return sites_start(m, pos);
+}
+
+static void sites_stop(struct seq_file *m, void *v)
+{
+}
+
+/* A copy first: names of symbols take too long for the lock. */
+static int sites_show(struct seq_file *m, void *v)
+{
+	struct site *site __free(kfree) = kmalloc(sizeof(*site), GFP_KERNEL);
+	const struct overflow *o;
+	unsigned int i;
+
+	if (!site)
+		return -ENOMEM;
+	scoped_guard(raw_spinlock_irqsave, &sites_lock)
+		*site = *(struct site *)v;
+	if (!site->count)
+		return 0;
+	o = &site->first;
+	seq_printf(m, "count=%lu age_ms=%u comm=%s class=%s from=%u to=%u limit=%u vector=%d\n",
+		   site->count, jiffies_to_msecs(jiffies - site->last), o->comm,
+		   stack_policy_class_name(o->class), o->from_bytes, o->to_bytes,
+		   o->limit_bytes, o->vector);
+	for (i = 0; i < o->frames.nr; i++)
+		seq_printf(m, "%7u %pS\n", o->frames.bytes[i], (void *)o->frames.ip[i]);
+	return 0;
+}
+
+static const struct seq_operations sites_ops = {
+	.start	= sites_start,
+	.next	= sites_next,
+	.stop	= sites_stop,
+	.show	= sites_show,
+};
+
+static int sites_open(struct inode *inode, struct file *file)
+{
+	return seq_open(file, &sites_ops);
+}
+
+/* Whatever is written: forget them, so that each can be printed again. */
+static ssize_t sites_write(struct file *file, const char __user *text, size_t len,
+			   loff_t *pos)
+{
+	guard(raw_spinlock_irqsave)(&sites_lock);
+	memset(sites, 0, sizeof(sites));
+	return len;
+}
+
+static const struct file_operations sites_fops = {
+	.open		= sites_open,
+	.read		= seq_read,
+	.write		= sites_write,
+	.llseek		= seq_lseek,
+	.release	= seq_release,
+};
+
+/* debugfs stack_policy/reserve */
+static int reserve_show(struct seq_file *m, void *v)
+{
+	struct kstack_reserve_stats stats;
+	int cpu;
+
+	for_each_online_cpu(cpu) {
+		kstack_reserve_read(cpu, &stats);
+		seq_printf(m, "cpu=%d pages=%u low_water=%u taken=%lu refill_failed=%lu\n",
+			   cpu, kstack_reserve_count(cpu), stats.low_water, stats.taken,
+			   stats.refill_failed);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(reserve);
+
+static int __init stack_policy_report_init(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		per_cpu(overflow_rings, cpu).work = IRQ_WORK_INIT_HARD(report_overflows);
+	return 0;
+}
+early_initcall(stack_policy_report_init);
+
+static int __init stack_policy_report_debugfs(void)
+{
+	struct dentry *dir = debugfs_create_dir("stack_policy", NULL);
+
+	debugfs_create_file("sites", 0600, dir, NULL, &sites_fops);
+	debugfs_create_file("reserve", 0400, dir, NULL, &reserve_fops);
+	return 0;
+}
+late_initcall(stack_policy_report_debugfs);
