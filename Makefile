@@ -5,8 +5,9 @@ O	?= $(CURDIR)/build
 DEBUG	?= 0
 V	?= 0
 CONFIG	?=
+MINUTES	?= 10
 
-export O DEBUG V CONFIG
+export O DEBUG V CONFIG MINUTES
 
 # New files that are laid over the kernel source, at their kernel paths.
 export OVERLAY := Documentation arch include kernel mm samples tools
@@ -14,6 +15,8 @@ export OVERLAY := Documentation arch include kernel mm samples tools
 help:
 	@echo 'make run      build the kernel with the stack policy, boot it, show the tour'
 	@echo 'make test     build, boot and test it (DEBUG=1: with lockdep, kmemleak, ...)'
+	@echo 'make stress   overflow stacks for MINUTES=10 on four CPUs, at least 100,000 times'
+	@echo 'make bench    what growth costs, in instructions'
 	@echo 'make off      show that with the option off the kernel is the stock kernel'
 	@echo 'make series   build every prefix of the patch queue'
 	@echo 'make shell    the same kernel with an interactive shell'
@@ -22,7 +25,7 @@ help:
 	@echo 'make clean    remove the build folder'
 	@echo 'V=1 shows all output, O=folder puts the build elsewhere'
 
-run test off series shell check deb: packages
+run test stress bench off series shell check deb: packages
 	@harness/$@.sh
 
 packages:
@@ -31,4 +34,4 @@ packages:
 clean:
 	rm -rf -- "$(O)"
 
-.PHONY: help run test off series shell check deb packages clean
+.PHONY: help run test stress bench off series shell check deb packages clean

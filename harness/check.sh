@@ -47,7 +47,7 @@ for file in "${code[@]}"; do
 		complain "checkpatch: $file"
 done
 
-for object in kernel/stack_policy.o kernel/stack_policy_map.o mm/kstack.o arch/x86/kernel/stack_policy.o; do
+for object in kernel/stack_policy.o kernel/stack_policy_map.o kernel/stack_policy_report.o mm/kstack.o arch/x86/kernel/stack_policy.o; do
 	touch "$src/${object%.o}.c"
 	make_kernel C=1 CF=-D__CHECK_ENDIAN__ "$object" 2>&1 |
 		grep -E "(${object%.o}.c|k?stack_?policy.h|kstack.h).*(warning|error):" &&

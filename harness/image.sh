@@ -19,9 +19,14 @@ build_image()
 	cp "$top/harness/init" "$root/init"
 	cp /bin/busybox "$root/bin/"
 	copy_with_libs "$(command -v bpftool || echo /usr/sbin/bpftool)" "$root"
-	gcc -std=gnu11 -O2 -Wall -static -pthread -I"$tests" -I"$src/tools/include" \
-		-o "$root/bin/stack_policy_test" \
-		"$tests/stack_policy/stack_policy_test.c"
+	copy_with_libs "$(command -v mkfs.xfs || echo /usr/sbin/mkfs.xfs)" "$root"
+	local test
+	for test in stack_policy_test overflow_test; do
+		gcc -std=gnu11 -O2 -Wall -static -pthread -I"$tests" -I"$src/tools/include" \
+			-o "$root/bin/$test" "$tests/stack_policy/$test.c"
+	done
+	# The kernel's own test of IRET to 16-bit stacks, unmodified.
+	gcc -O2 -w -static -o "$root/bin/sigreturn_test" "$tests/x86/sigreturn.c"
 	find "$obj/arch/x86/kvm" "$obj/virt/lib" -name '*.ko' -exec cp {} "$root/lib/modules/" \;
 	cp "$obj"/modules/*/stack_policy_*.ko "$root/lib/modules/"
 	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) > "$O/initramfs.gz"

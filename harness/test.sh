@@ -9,6 +9,10 @@ build_kernel
 step "build the initramfs" build_image
 rc=0
 boot test 600 kunit.enable=1 || rc=$?
+boot variant 300 kunit.enable=1 "kunit.filter_glob=stack_policy_x86*" pti=on nokaslr \
+	no5lvl fred=on pci=nomsi || :
+boot exhaust 60 || :
+boot lowmem 60 mode=full fail_kstack_refill=1,100,0,-1 || :
 boot die 120 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
 	randomize_kstack_offset=off || :
 boot full 60 noapic || :

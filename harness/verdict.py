@@ -16,120 +16,191 @@ OURS = re.compile(r"stack_policy: WARNING: (\S+)\[\d+\]")
 ASKED = re.compile(r"stack_policy: overflow (expected|allowed) in (\S+)")
 BOOT_TABLE = "task=8/24 kthread=16/32"
 FULL = "stack_policy: all stacks are fully populated: interrupts do not come through the APIC"
+NO_RESERVE = "kstack: no reserve (-12), stacks stay fully populated"
+EMPTY = r"stack_policy: CPU \d+'s reserve is empty: \d+ pages taken, \d+ refills failed"
 BAD_BOOT_TABLE = 'stack_policy: boot parameter "task=99/100" is not valid, ignored'
 GUARD = "BUG: TASK stack guard page was hit"
-SUITES = ("stack_policy", "stack_policy_x86")
+# Boots with results in TAP, and the KUnit suites that have to be in them.
+RESULTS = {"test": ("stack_policy", "stack_policy_x86"), "variant": ("stack_policy_x86",),
+           "stress": ("stack_policy_x86",)}
 MAY_SKIP = re.compile(r"table\.kvm_run_")    # QEMU under KVM need not nest
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
 SELF = re.compile(r"(ok|not ok) +\d+ (.*)")
 
 
-def read(path):
-    try:
-        with open(path, errors="replace") as file:
-            return file.read().replace("\r", "").splitlines()
-    except FileNotFoundError:
-        return []
+class Verdict:
+    """What passed, was skipped and failed so far."""
 
+    def __init__(self, folder):
+        self.folder = folder
+        self.passed, self.skipped, self.failures, self.comments = 0, 0, [], []
 
-def main(folder, status):
-    passed, skipped, failures = 0, 0, []
-
-    lines = read(f"{folder}/test.results")
-    in_selftest, planned, cases = False, 0, 0
-    for line in lines:
-        in_selftest |= line == "# selftest"
-        if match := re.fullmatch(r"(    )?1\.\.(\d+)", line):
-            # KUnit's plans of a whole suite count suites, not cases.
-            planned += int(match[2]) if match[1] or in_selftest else 0
-        match = (SELF if in_selftest else CASE).match(line)
-        if match is None:
-            continue
-        cases += 1
-        print(line.strip())
-        if match[1] != "ok":
-            failures.append(match[2])
-        elif re.search(r"# ?SKIP", line):
-            skipped += 1
-            if not MAY_SKIP.match(match[2]):
-                failures.append("must not be skipped: " + match[2])
-        else:
-            passed += 1
-    if "# end" not in lines:
-        failures.append("no verdict: the test run did not reach its end")
-    if status != "0":
-        failures.append(f"QEMU ended with status {status}")
-    if cases != planned:
-        failures.append(f"{cases} results of {planned} planned")
-    for suite in SUITES:
-        if not any(re.fullmatch(rf"ok \d+ {suite}", line) for line in lines):
-            failures.append(f"KUnit suite {suite} did not end well")
-
-    # A test names the threads it lets overflow, and says whether they must.
-    asked, expected, seen = set(), set(), set()
-    for line in read(f"{folder}/test.console"):
-        if match := ASKED.search(line):
-            asked.add(match[2])
-            if match[1] == "expected":
-                expected.add(match[2])
-        elif match := OURS.search(line):
-            seen.add(match[1])
-            if match[1] not in asked:
-                failures.append("an overflow nobody asked for: " + line)
-        elif SPLAT.search(line):
-            failures.append("console: " + line)
-    for name in sorted(expected - seen):
-        failures.append(f"no report of the overflow in {name}")
-
-    def expect(name, found, otherwise):
-        nonlocal passed
+    def expect(self, name, found, otherwise):
+        """One test: did the harness find what it looked for?"""
         if found:
             print("ok", name)
-            passed += 1
+            self.passed += 1
         else:
-            failures.append(f"{name}: {otherwise}")
+            self.failures.append(f"{name}: {otherwise}")
 
-    # Where an interrupt could be lost, stacks are full, and the kernel says why.
-    full = read(f"{folder}/full.results")
-    expect("without_apic_stacks_are_full",
-           "mapped_kb: 32" in full and any(FULL in line for line in
-                                           read(f"{folder}/full.console")),
-           f"no 32 kB, or no message \"{FULL}\"")
-    failures += ["full console: " + line for line in read(f"{folder}/full.console")
-                 if SPLAT.search(line)]
+    def read(self, boot, what):
+        """The lines of a boot's console or results."""
+        try:
+            with open(f"{self.folder}/{boot}.{what}", errors="replace") as file:
+                return file.read().replace("\r", "").splitlines()
+        except FileNotFoundError:
+            return []
 
-    # Past the limit a stack dies as on a stock kernel, and says so.
-    died = read(f"{folder}/die.console")
-    guard = [n for n, line in enumerate(died) if GUARD in line]
-    expect("guard_page_past_the_limit", guard,
-           "LKDTM EXHAUST_STACK did not hit the guard page")
-    expect("grows_up_to_the_limit",
-           guard and any(re.search("grew from .* of 24576 bytes", line)
-                         for line in died[:guard[0]]), "no report before")
-    failures += ["die console: " + line for line in died[:guard[0] if guard else None]
-                 if SPLAT.search(line) and not OURS.search(line)]
+    def results(self, boot):
+        """Count the TAP results of a boot: KUnit's cases, then the selftests'."""
+        lines = self.read(boot, "results")
+        in_selftest, planned, cases = False, 0, 0
+        for line in lines:
+            in_selftest |= line == "# selftest"
+            if match := re.fullmatch(r"(    )?1\.\.(\d+)", line):
+                # KUnit's plans of a whole suite count suites, not cases.
+                planned += int(match[2]) if match[1] or in_selftest else 0
+            match = (SELF if in_selftest else CASE).match(line)
+            if match is None:
+                continue
+            cases += 1
+            name = f"{boot}: {match[2]}"
+            print(match[1], name)
+            if match[1] != "ok":
+                self.failures.append(name)
+            elif re.search(r"# ?SKIP", line):
+                self.skipped += 1
+                if not MAY_SKIP.match(match[2]):
+                    self.failures.append("must not be skipped: " + name)
+            else:
+                self.passed += 1
+        if "# end" not in lines:
+            self.failures.append(f"{boot}: the run did not reach its end")
+        if cases != planned:
+            self.failures.append(f"{boot}: {cases} results of {planned} planned")
+        for suite in RESULTS[boot]:
+            if not any(re.fullmatch(rf"ok \d+ {suite}", line) for line in lines):
+                self.failures.append(f"{boot}: KUnit suite {suite} did not end well")
+        self.comments += [line for line in lines if line.lstrip().startswith("#")]
+
+    def console(self, boot, until=None):
+        """
+        Look for splats that no test asked for. A test names the threads it lets
+        overflow, and says whether they must. Return: reports by thread.
+        """
+        asked, expected, seen = set(), set(), {}
+        for line in self.read(boot, "console")[:until]:
+            if match := ASKED.search(line):
+                asked.add(match[2])
+                if match[1] == "expected":
+                    expected.add(match[2])
+            elif match := OURS.search(line):
+                seen[match[1]] = seen.get(match[1], 0) + 1
+                if match[1] not in asked and boot in RESULTS:
+                    self.failures.append("an overflow nobody asked for: " + line)
+            elif SPLAT.search(line):
+                self.failures.append(f"{boot} console: {line}")
+        for name in sorted(expected - set(seen)):
+            self.failures.append(f"no report of the overflow in {name}")
+        return seen
+
+
+def check_death(verdict):
+    """The boot that dies of a stack that is really too deep, as LKDTM has it."""
+    died = verdict.read("die", "console")
+    starts = [n for n, line in enumerate(died) if "lkdtm: STACK_GUARD_PAGE" in line or
+              "lkdtm: EXHAUST" in line] + [len(died)]
+    parts = [died[a:b] for a, b in zip(starts, starts[1:])]
+    for n, name in enumerate(("LEADING", "TRAILING")):
+        verdict.expect(f"lkdtm_guard_page_{name.lower()}",
+                       len(parts) > n + 1 and
+                       any("BUG: unable to handle page fault" in line for line in parts[n]) and
+                       not any("FAIL" in line for line in parts[n]),
+                       f"LKDTM STACK_GUARD_PAGE_{name} did not fault and carry on")
+    exhaust = parts[-1] if len(parts) == 3 else []
+    guard = [n for n, line in enumerate(exhaust) if GUARD in line]
+    verdict.expect("lkdtm_exhaust_stack", guard, "it did not hit the guard page")
+    verdict.expect("grows_up_to_the_limit",
+                   guard and any(re.search("grew from .* of 24576 bytes", line)
+                                 for line in exhaust[:guard[0]]), "no report before")
+    verdict.expect("death_says_why",
+                   any("is past its limit of 24576 bytes" in line for line in exhaust),
+                   "no message about the limit")
+    verdict.expect("boot_parameter",
+                   any(line.startswith(BOOT_TABLE) for line in verdict.read("die", "results")),
+                   f"the table is not {BOOT_TABLE}")
+    verdict.expect("bad_boot_parameter_is_reported",
+                   any(BAD_BOOT_TABLE in line for line in died), "no message")
+    verdict.console("die", starts[0])
+
+
+def check_full(verdict, name, boot, message):
+    """A boot in which stacks must be full, and the kernel say why."""
+    verdict.expect(name, "mapped_kb: 32" in verdict.read(boot, "results") and
+                   any(message in line for line in verdict.read(boot, "console")),
+                   f'no 32 kB, or no message "{message}"')
+    verdict.console(boot)
+
+
+def check_stress(verdict):
+    """make stress: enough overflows, and nothing lost in any round."""
+    verdict.results("stress")
+    verdict.console("stress")
+    count = [int(line.split()[1]) for line in verdict.read("stress", "results")
+             if line.startswith("overflows: ")]
+    verdict.expect("hundred_thousand_overflows", count and count[0] >= 100000,
+                   f"{count} overflows")
+    print(f"{count[0] if count else 0} overflows")
+
+
+def check_tests(verdict):
+    """make test: all its boots."""
+    for boot in ("test", "variant"):
+        verdict.results(boot)
+        seen = verdict.console(boot)
+        if boot == "test":
+            # Fifty threads, one backtrace for each of five pages.
+            verdict.expect("a_site_is_reported_once", seen.get("deep") == 5,
+                           f"{seen.get('deep')} reports of deep instead of 5")
+    verdict.expect("iret_to_16_bit_stacks", "sigreturn ok" in verdict.read("variant", "results"),
+                   "the kernel's sigreturn test fails")
+    variant = "\n".join(verdict.read("variant", "console"))
+    verdict.expect("variant_has_pti", "page tables isolation: enabled" in variant,
+                   "no page table isolation")
+
+    check_full(verdict, "without_apic_stacks_are_full", "full", FULL)
+    check_full(verdict, "without_reserve_stacks_are_full", "lowmem", NO_RESERVE)
+    check_death(verdict)
+
+    # With nothing left to grow from: the stock death, and why.
+    exhausted = verdict.read("exhaust", "console")
+    verdict.expect("empty_reserve_dies_and_says_why",
+                   any(re.search(EMPTY, line) for line in exhausted) and
+                   any(GUARD in line for line in exhausted) and
+                   "survived" not in verdict.read("exhaust", "results"), "it did not")
 
     # On request the first overflow is the last.
     for name, message in (("panic", GUARD), ("warn", "Kernel panic - not syncing: "
                                              "stack_policy: panic_on_warn set")):
-        expect(f"overflow_dies_on_request: {name}",
-               any(message in line for line in read(f"{folder}/{name}.console")) and
-               "survived" not in read(f"{folder}/{name}.results"), "it survived")
+        verdict.expect(f"overflow_dies_on_request: {name}",
+                       any(message in line for line in verdict.read(name, "console")) and
+                       "survived" not in verdict.read(name, "results"), "it survived")
 
-    expect("boot_parameter",
-           any(line.startswith(BOOT_TABLE) for line in read(f"{folder}/die.results")),
-           f"the table is not {BOOT_TABLE}")
-    expect("bad_boot_parameter_is_reported",
-           any(BAD_BOOT_TABLE in line for line in died), "no message")
 
-    for failure in failures:
+def main(folder, status, what="test"):
+    verdict = Verdict(folder)
+    if status != "0":
+        verdict.failures.append(f"QEMU ended with status {status}")
+    if what == "stress":
+        check_stress(verdict)
+    else:
+        check_tests(verdict)
+    for failure in verdict.failures:
         print("FAILED:", failure)
-    if failures:
-        for line in lines:
-            if line.startswith("#"):
-                print(line)
-    print(f"{passed} passed, {len(failures)} failed, {skipped} skipped")
-    return 1 if failures else 0
+    if verdict.failures:
+        print("\n".join(verdict.comments))
+    print(f"{verdict.passed} passed, {len(verdict.failures)} failed, {verdict.skipped} skipped")
+    return 1 if verdict.failures else 0
 
 
 if __name__ == "__main__":

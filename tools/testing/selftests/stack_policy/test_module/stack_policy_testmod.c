@@ -2,13 +2,17 @@
 /*
  * What stack_policy_test cannot do from user space, in debugfs below
  * "stack_policy_test": use and ask for stack on the writer's own stack, count
- * a thread's stack pages in the page tables, make big kthreads.
+ * a thread's stack pages in the page tables, make big kthreads, measure.
  */
 #define pr_fmt(fmt) "stack_policy_testmod: " fmt
 
+#include <linux/completion.h>
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/fs.h>
+#include <linux/irqflags.h>
+#include <linux/kstack.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -16,23 +20,38 @@
 #include <linux/pid.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 #include <linux/stack_policy.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
 #include <asm/asm.h>
+#include <asm/msr.h>
 
 #define FRAME_WORDS	40
 #define BIG_MAX		4096
+#define CLOSED_MS	3
+#define RUNS		15
 
 static struct dentry *dir;
+
+static void block_until_killed(void)
+{
+	while (!fatal_signal_pending(current)) {
+		set_current_state(TASK_KILLABLE);
+		if (!fatal_signal_pending(current))
+			schedule();
+		__set_current_state(TASK_RUNNING);
+	}
+}
 
 /*
  * Frames with a pattern until @bytes of the stack are in use, counted from its
  * top. False if a frame is not what it was on the way back.
  */
-static noinline bool recurse(unsigned long frame, size_t bytes)
+static noinline bool recurse(unsigned long frame, size_t bytes, bool block)
 {
 	volatile unsigned long pattern[FRAME_WORDS];
 	unsigned long top = (unsigned long)task_stack_page(current) + THREAD_SIZE;
@@ -42,7 +61,9 @@ static noinline bool recurse(unsigned long frame, size_t bytes)
 	for (i = 0; i < FRAME_WORDS; i++)
 		pattern[i] = frame * 0x10001UL + i;
 	if (top - current_stack_pointer < bytes)
-		ok = recurse(frame + 1, bytes);
+		ok = recurse(frame + 1, bytes, block);
+	else if (block)
+		block_until_killed();
 	for (i = 0; i < FRAME_WORDS; i++)
 		ok &= pattern[i] == frame * 0x10001UL + i;
 	return ok;
@@ -50,9 +71,16 @@ static noinline bool recurse(unsigned long frame, size_t bytes)
 
 static int recurse_set(void *data, u64 bytes)
 {
-	return recurse(0, bytes) ? 0 : -EIO;
+	return recurse(0, bytes, false) ? 0 : -EIO;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(recurse_fops, NULL, recurse_set, "%llu\n");
+
+/* And stay there until killed. */
+static int block_set(void *data, u64 bytes)
+{
+	return recurse(0, bytes, true) ? 0 : -EIO;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(block_fops, NULL, block_set, "%llu\n");
 
 static int ensure_set(void *data, u64 bytes)
 {
@@ -94,6 +122,44 @@ static int edge_set(void *data, u64 val)
 	return ret;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(edge_fops, NULL, edge_set, "%llu\n");
+
+/* Let interrupts in with SP at @sp. */
+static noinline void open_window(unsigned long sp)
+{
+	unsigned long saved;
+
+	asm volatile("mov %%rsp, %[saved]\n\t"
+		     "mov %[sp], %%rsp\n\t"
+		     "sti\n\t"
+		     "nop\n\t"
+		     "nop\n\t"
+		     "cli\n\t"
+		     "mov %[saved], %%rsp"
+		     : [saved] "=&r" (saved)
+		     : [sp] "r" (sp)
+		     : "memory", "cc");
+}
+STACK_FRAME_NON_STANDARD(open_window);
+
+/*
+ * Keep interrupts out for so long that one is waiting, then let it in with SP
+ * that many bytes above the lowest mapped one.
+ */
+static int window_set(void *data, u64 offset)
+{
+	if (offset >= PAGE_SIZE)
+		return -EINVAL;
+	preempt_disable();
+	local_irq_disable();
+	mdelay(CLOSED_MS);
+	trace_hardirqs_on();
+	open_window(current->stack_low + offset);
+	trace_hardirqs_off();
+	local_irq_enable();
+	preempt_enable();
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(window_fops, NULL, window_set, "%llu\n");
 
 /* Read, with a fixup, at an offset in the writer's span. */
 static int peek_set(void *data, u64 offset)
@@ -200,12 +266,154 @@ static int big_get(void *data, u64 *val)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(big_fops, big_get, big_set, "%llu\n");
 
+/*
+ * What growth costs, on fresh threads: time stamp ticks, which are instructions
+ * under "qemu -icount shift=0".
+ */
+struct measured {
+	struct completion	done;
+	u64			ensure_hit, ensure_one, ensure_five, net_one, net_five;
+};
+
+/* A push that needs the page of @sp - 1. */
+static noinline void push_at(unsigned long sp)
+{
+	unsigned long saved;
+
+	asm volatile("mov %%rsp, %[saved]\n\t"
+		     "mov %[sp], %%rsp\n\t"
+		     "pushq $0\n\t"
+		     "mov %[saved], %%rsp"
+		     : [saved] "=&r" (saved)
+		     : [sp] "r" (sp)
+		     : "memory", "cc");
+}
+STACK_FRAME_NON_STANDARD(push_at);
+
+#define TICKS(statement) ({			\
+	u64 start = rdtsc_ordered(), empty;	\
+						\
+	empty = rdtsc_ordered() - start;	\
+	start = rdtsc_ordered();		\
+	statement;				\
+	rdtsc_ordered() - start - empty; })
+
+/* The fast path as it is in a caller, for "make bench" to show. */
+static noinline notrace int ensure_constant(void)
+{
+	return stack_ensure(256, GFP_KERNEL);
+}
+
+static noinline void measure_one_page(struct measured *m)
+{
+	size_t bytes = current_stack_pointer - current->stack_low;
+
+	m->ensure_hit = TICKS(ensure_constant());
+	m->ensure_one = TICKS(stack_ensure(bytes + 8, GFP_KERNEL));
+	m->net_one = TICKS(push_at(current->stack_low));
+}
+
+static int measure_one_fn(void *data)
+{
+	struct measured *m = data;
+
+	local_irq_disable();
+	measure_one_page(m);
+	local_irq_enable();
+	complete(&m->done);
+	return 0;
+}
+
+static int measure_ensure_fn(void *data)
+{
+	struct measured *m = data;
+	size_t bytes;
+
+	local_irq_disable();
+	bytes = current_stack_pointer - current->stack_low + 4 * PAGE_SIZE + 8;
+	m->ensure_five = TICKS(stack_ensure(bytes, GFP_KERNEL));
+	local_irq_enable();
+	complete(&m->done);
+	return 0;
+}
+
+static int measure_net_fn(void *data)
+{
+	struct measured *m = data;
+
+	local_irq_disable();
+	m->net_five = TICKS(push_at(current->stack_low - 4 * PAGE_SIZE));
+	local_irq_enable();
+	complete(&m->done);
+	return 0;
+}
+
+static int in_fresh_thread(int (*fn)(void *data), struct measured *m)
+{
+	struct task_struct *task;
+
+	init_completion(&m->done);
+	task = kthread_run(fn, m, "measure");
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	wait_for_completion(&m->done);
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return *(const u64 *)a < *(const u64 *)b ? -1 : *(const u64 *)a > *(const u64 *)b;
+}
+
+static void show_median(struct seq_file *m, const char *name,
+			const struct measured *runs, size_t member)
+{
+	u64 values[RUNS];
+	unsigned int i;
+
+	for (i = 0; i < RUNS; i++)
+		values[i] = *(u64 *)((char *)&runs[i] + member);
+	sort(values, RUNS, sizeof(values[0]), compare, NULL);
+	seq_printf(m, "%s %llu\n", name, values[RUNS / 2]);
+}
+
+static int measure_show(struct seq_file *m, void *v)
+{
+	struct measured *runs = kcalloc(RUNS, sizeof(*runs), GFP_KERNEL);
+	unsigned int i;
+	int ret = 0;
+
+	if (!runs)
+		return -ENOMEM;
+	for (i = 0; i < RUNS && !ret; i++) {
+		ret = in_fresh_thread(measure_one_fn, &runs[i]) ?:
+		      in_fresh_thread(measure_ensure_fn, &runs[i]) ?:
+		      in_fresh_thread(measure_net_fn, &runs[i]);
+		/* The reserve of this CPU is full again. */
+		msleep(20);
+	}
+	if (!ret) {
+		show_median(m, "ensure_hit", runs, offsetof(struct measured, ensure_hit));
+		show_median(m, "ensure_one_page", runs, offsetof(struct measured, ensure_one));
+		show_median(m, "ensure_five_pages", runs,
+			    offsetof(struct measured, ensure_five));
+		show_median(m, "net_one_page", runs, offsetof(struct measured, net_one));
+		show_median(m, "net_five_pages", runs, offsetof(struct measured, net_five));
+	}
+	kfree(runs);
+	return ret;
+}
+DEFINE_SHOW_ATTRIBUTE(measure);
+
 static int __init testmod_init(void)
 {
 	dir = debugfs_create_dir("stack_policy_test", NULL);
 	debugfs_create_file("recurse", 0200, dir, NULL, &recurse_fops);
+	debugfs_create_file("block", 0200, dir, NULL, &block_fops);
 	debugfs_create_file("ensure", 0200, dir, NULL, &ensure_fops);
 	debugfs_create_file("edge", 0200, dir, NULL, &edge_fops);
+	debugfs_create_file("window", 0200, dir, NULL, &window_fops);
+	debugfs_create_file("measure", 0400, dir, NULL, &measure_fops);
 	debugfs_create_file("peek", 0200, dir, NULL, &peek_fops);
 	debugfs_create_file("pages", 0600, dir, &pages_pid, &pages_fops);
 	debugfs_create_file("big", 0600, dir, NULL, &big_fops);

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the stack_policy selftests have in common: small files in and out, the
+ * helper module, maps, the trace.
+ */
+#ifndef _SELFTEST_STACK_POLICY_UTIL_H
+#define _SELFTEST_STACK_POLICY_UTIL_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TABLE	"/proc/sys/kernel/stack_policy"
+#define ACTION	"/proc/sys/kernel/stack_policy_overflow"
+#define DEFAULT	"task=12/32 kthread=12/32 kthread-big=32/32 kvm-vcpu=32/32 user-worker=12/32\n"
+#define MINE	"/proc/thread-self/stack_policy"
+#define MODULE	"/sys/kernel/debug/stack_policy_test/"
+#define TRACING	"/sys/kernel/tracing/"
+#define CGROUP	"/sys/fs/cgroup/"
+
+/* As in linux/stack_policy.h, which this must also build without. */
+enum { TASK, KTHREAD, KTHREAD_BIG, KVM_VCPU, USER_WORKER, NR_CLASSES };
+struct entry { unsigned int populate_kb, limit_kb; };
+struct stats {
+	unsigned long long threads, mapped_kb, grows_ensure, grows_fault, grows_class;
+	unsigned long long failed_nomem, failed_limit, exit_depth_kb[32], uncharged_kb;
+};
+
+/* The file's text, or "" with errno set. */
+static inline const char *slurp(const char *path)
+{
+	static char text[1 << 16];
+	int fd = open(path, O_RDONLY);
+	size_t len = 0;
+	ssize_t got;
+
+	while (fd >= 0 && len < sizeof(text) - 1 &&
+	       (got = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
+		len += got;
+	if (fd >= 0)
+		close(fd);
+	text[len] = '\0';
+	return text;
+}
+
+static inline int spit_bytes(const char *path, const char *text, size_t len)
+{
+	int fd = open(path, O_WRONLY), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, len) != (ssize_t)len)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static inline int spit(const char *path, const char *text)
+{
+	return spit_bytes(path, text, strlen(text));
+}
+
+/* The number behind @key in a file of "key: number" lines, or -1. */
+static inline long number(const char *path, const char *key)
+{
+	const char *at = strstr(slurp(path), key);
+
+	return at ? atol(at + strlen(key) + 1) : -1;
+}
+
+static inline int spit_number(const char *path, long value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", value);
+	return spit(path, text);
+}
+
+/*
+ * The calling thread, by the name of @name from now on, is going to overflow.
+ * For the harness: "expected" if there must be a report, "allowed" if the same
+ * site may have been reported before.
+ */
+static inline void expect_overflow(const char *how, const char *name)
+{
+	char text[64];
+
+	prctl(PR_SET_NAME, name);
+	snprintf(text, sizeof(text), "stack_policy: overflow %s in %s\n", how, name);
+	spit("/dev/kmsg", text);
+}
+
+/* Pages of a thread's stack, from the page tables, or -errno. */
+static inline long pages_of(pid_t tid)
+{
+	int err = spit_number(MODULE "pages", tid);
+
+	return err ? err : atol(slurp(MODULE "pages"));
+}
+
+static inline int bpf(int cmd, union bpf_attr *attr)
+{
+	return syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+}
+
+/* The map's fd, or -1 with errno set. */
+static inline int map_by_name(const char *name, struct bpf_map_info *info)
+{
+	union bpf_attr attr = {};
+
+	while (!bpf(BPF_MAP_GET_NEXT_ID, &attr)) {
+		union bpf_attr get = { .map_id = attr.next_id };
+		int fd = bpf(BPF_MAP_GET_FD_BY_ID, &get);
+		union bpf_attr ask = { .info = { .bpf_fd = fd, .info_len = sizeof(*info),
+						 .info = (unsigned long)info } };
+
+		memset(info, 0, sizeof(*info));
+		if (fd >= 0 && !bpf(BPF_OBJ_GET_INFO_BY_FD, &ask) && !strcmp(info->name, name))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		attr.start_id = attr.next_id;
+	}
+	return -1;
+}
+
+static inline int map_op(int cmd, int fd, unsigned int key, void *value, unsigned long flags)
+{
+	union bpf_attr attr = { .map_fd = fd, .key = (unsigned long)&key,
+				.value = (unsigned long)value, .flags = flags };
+
+	return bpf(cmd, &attr) ? -errno : 0;
+}
+
+static inline int clear_trace(void)
+{
+	int fd = open(TRACING "trace", O_WRONLY | O_TRUNC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 ? -errno : 0;
+}
+
+/* The lines of the trace that name @event. */
+static inline int traced(const char *event)
+{
+	int n = 0;
+
+	for (const char *at = slurp(TRACING "trace"); (at = strstr(at, event)); at++)
+		n++;
+	return n;
+}
+
+#endif /* _SELFTEST_STACK_POLICY_UTIL_H */
