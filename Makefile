@@ -14,7 +14,8 @@ export OVERLAY := Documentation arch include kernel mm samples tools
 
 help:
 	@echo 'make run      build the kernel with the stack policy, boot it, show the tour'
-	@echo 'make test     build, boot and test it (DEBUG=1: with lockdep, kmemleak, ...)'
+	@echo 'make test     build, boot and test it (DEBUG=1: with lockdep, kmemleak, ...;'
+	@echo '             DEBUG=kcsan: with the data race detector)'
 	@echo 'make stress   overflow stacks for MINUTES=10 on four CPUs, at least 100,000 times'
 	@echo 'make bench    what growth costs, in instructions'
 	@echo 'make off      show that with the option off the kernel is the stock kernel'

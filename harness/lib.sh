@@ -7,7 +7,12 @@ mkdir -p "$O"
 O=$(cd "$O" && pwd)
 src=$O/src
 obj=$O/obj
-[ "$DEBUG" = 0 ] || obj=$O/obj-debug
+case $DEBUG in
+0) ;;
+1) obj=$O/obj-debug debug=debug ;;
+kcsan) obj=$O/obj-kcsan debug=kcsan ;;
+*) echo "error: DEBUG=$DEBUG: 0, 1 or kcsan" >&2; exit 2 ;;
+esac
 jobs=$(nproc)
 
 die()
@@ -97,7 +102,7 @@ make_kernel()
 configure()
 {
 	local fragments=("$top/configs/base.config" "$top/configs/stack_policy.config") line
-	[ "$DEBUG" = 0 ] || fragments+=("$top/configs/debug.config")
+	[ "$DEBUG" = 0 ] || fragments+=("$top/configs/$debug.config")
 	mkdir -p "$obj"
 	cat "${fragments[@]}" > "$obj/fragments.new"
 	if [ -f "$obj/.config" ] && cmp -s "$obj/fragments.new" "$obj/fragments" &&

@@ -13,6 +13,9 @@ SPLAT = re.compile(
     r"No irq handler|kmemleak: (Cannot|.*disabled)|"
     r"unreferenced object|possible .*deadlock|general protection|double fault")
 OURS = re.compile(r"stack_policy: WARNING: (\S+)\[\d+\]")
+# Of the kernel's other races, in a KCSAN kernel, it is not for us to speak.
+RACE = re.compile(r"BUG: KCSAN: .* in (.*)")
+WE = re.compile(r"kstack|stack_policy|overflow")
 ASKED = re.compile(r"stack_policy: overflow (expected|allowed) in (\S+)")
 BOOT_TABLE = "task=8/24 kthread=16/32"
 FULL = "stack_policy: all stacks are fully populated: interrupts do not come through the APIC"
@@ -98,6 +101,9 @@ class Verdict:
                 seen[match[1]] = seen.get(match[1], 0) + 1
                 if match[1] not in asked and boot in RESULTS:
                     self.failures.append("an overflow nobody asked for: " + line)
+            elif match := RACE.search(line):
+                if WE.search(match[1]):
+                    self.failures.append(f"{boot} console: {line}")
             elif SPLAT.search(line):
                 self.failures.append(f"{boot} console: {line}")
         for name in sorted(expected - set(seen)):
@@ -164,6 +170,9 @@ def check_tests(verdict):
                            f"{seen.get('deep')} reports of deep instead of 5")
     verdict.expect("iret_to_16_bit_stacks", "sigreturn ok" in verdict.read("variant", "results"),
                    "the kernel's sigreturn test fails")
+    verdict.expect("five_and_four_levels",
+                   "# five levels" in verdict.read("test", "results") and
+                   "# four levels" in verdict.read("variant", "results"), "levels of page tables")
     variant = "\n".join(verdict.read("variant", "console"))
     verdict.expect("variant_has_pti", "page tables isolation: enabled" in variant,
                    "no page table isolation")
@@ -177,6 +186,7 @@ def check_tests(verdict):
     verdict.expect("empty_reserve_dies_and_says_why",
                    any(re.search(EMPTY, line) for line in exhausted) and
                    any(GUARD in line for line in exhausted) and
+                   "ensured" in verdict.read("exhaust", "results") and
                    "survived" not in verdict.read("exhaust", "results"), "it did not")
 
     # On request the first overflow is the last.

@@ -184,6 +184,7 @@ const struct stack_policy_entry *stack_policy_row(enum stack_class class)
 /* Not a snapshot: other CPUs go on counting. */
 void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *sum)
 {
+	long uncharged = 0;
 	int cpu, i;
 
 	*sum = (struct stack_policy_stats){};
@@ -192,8 +193,7 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 
 		sum->threads		+= READ_ONCE(s->stacks);
 		sum->mapped_kb		+= READ_ONCE(s->pages) * PAGE_KB;
-		sum->uncharged_kb	+= (READ_ONCE(s->pages) -
-					    READ_ONCE(s->charged)) * PAGE_KB;
+		uncharged		+= READ_ONCE(s->pages) - READ_ONCE(s->charged);
 		sum->grows_ensure	+= READ_ONCE(s->grows[KSTACK_ENSURE]);
 		sum->grows_fault	+= READ_ONCE(s->grows[KSTACK_FAULT]);
 		sum->grows_class	+= READ_ONCE(s->grows[KSTACK_CLASS]);
@@ -202,6 +202,8 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 		for (i = 0; i < KSTACK_DEPTHS; i++)
 			sum->exit_depth_kb[i] += READ_ONCE(s->depth[i]);
 	}
+	/* A thread may have moved between the two, and the CPUs that count them. */
+	sum->uncharged_kb = max(uncharged, 0L) * PAGE_KB;
 }
 
 static enum stack_class classify(const struct kernel_clone_args *args)
@@ -421,7 +423,10 @@ __setup("stack_policy=", stack_policy_boot_table);
 /* Before the first fork. */
 void __init stack_policy_init(void)
 {
-	always_full = arch_stack_policy_cannot_grow();
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		always_full = "PREEMPT_RT refills the reserve in a thread, which may be late";
+	else
+		always_full = arch_stack_policy_cannot_grow();
 	kstack_init();
 }
 

@@ -221,6 +221,8 @@ static void report_overflows(struct irq_work *work)
 {
 	struct overflow_ring *ring = container_of(work, struct overflow_ring, work);
 
+	/* Printing takes long, and irq_works come in no particular order. */
+	kstack_refill_now();
 	while (ring->tail != READ_ONCE(ring->head)) {
 		const struct overflow *o = &ring->slot[ring->tail % RING_SIZE];
 
@@ -326,7 +328,7 @@ static int __init stack_policy_report_init(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		per_cpu(overflow_rings, cpu).work = IRQ_WORK_INIT_HARD(report_overflows);
+		init_irq_work(&per_cpu(overflow_rings, cpu).work, report_overflows);
 	return 0;
 }
 early_initcall(stack_policy_report_init);

@@ -51,6 +51,8 @@ struct kstack_refill {
 	int			cpu;
 };
 static DEFINE_PER_CPU(struct kstack_refill, kstack_refill);
+/* Has a rescuer: it must not take a page to get one. */
+static struct workqueue_struct *kstack_refill_wq __ro_after_init;
 /* Stacks that never grew, for the next fork on this CPU. Changed as above. */
 static DEFINE_PER_CPU(struct kstack *, kstack_cache[NR_CACHED]);
 
@@ -212,13 +214,22 @@ static void kstack_note_taken(void)
 
 static void kstack_charge_queued(void);
 
-static void kstack_refill_irq_fn(struct irq_work *irq)
+/*
+ * Make up for this CPU's overflows. Hard interrupt context; early, before what
+ * takes long.
+ */
+void kstack_refill_now(void)
 {
-	struct kstack_refill *refill = container_of(irq, struct kstack_refill, irq);
+	struct kstack_refill *refill = this_cpu_ptr(&kstack_refill);
 
 	if (!kstack_reserve_fill(refill->cpu, GFP_ATOMIC))
-		queue_delayed_work_on(refill->cpu, system_highpri_wq, &refill->work, 0);
+		mod_delayed_work_on(refill->cpu, kstack_refill_wq, &refill->work, 0);
 	kstack_charge_queued();
+}
+
+static void kstack_refill_irq_fn(struct irq_work *irq)
+{
+	kstack_refill_now();
 }
 
 /* Until the reserve is full, whether or not somebody takes from it again. */
@@ -228,7 +239,7 @@ static void kstack_refill_work_fn(struct work_struct *work)
 						    struct kstack_refill, work);
 
 	if (!kstack_reserve_fill(refill->cpu, GFP_KERNEL))
-		queue_delayed_work(system_highpri_wq, &refill->work, REFILL_RETRY);
+		queue_delayed_work(kstack_refill_wq, &refill->work, REFILL_RETRY);
 }
 
 /* Any context. xchg, because a fault may take the same slot meanwhile. */
@@ -751,6 +762,11 @@ static int __init kstack_reserve_init(void)
 {
 	int cpu, ret;
 
+	kstack_refill_wq = alloc_workqueue("kstack_refill", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
+	if (!kstack_refill_wq) {
+		pr_err("no workqueue, stacks stay fully populated\n");
+		return 0;
+	}
 	for_each_possible_cpu(cpu) {
 		struct kstack_refill *refill = per_cpu_ptr(&kstack_refill, cpu);
 

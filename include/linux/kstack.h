@@ -16,13 +16,14 @@
 #define KSTACK_DEPTHS	(THREAD_SIZE / 1024)
 
 /*
- * Pages in a CPU's reserve. A growth by fault takes at most KSTACK_PAGES - 1,
- * and they are replaced as soon as interrupts are on. With interrupts off a
- * CPU can run on two stacks: the one that is left and the one that is switched
- * to. See "How large the reserve is" in Documentation/mm/stack-policy.rst.
+ * Pages in a CPU's reserve. A stack can grow by KSTACK_PAGES - 1, and they are
+ * replaced as soon as interrupts are on. With interrupts off a CPU can run on
+ * two stacks: the one that is left and the one that is switched to. One page
+ * more may be on its way. See "How large the reserve is" in
+ * Documentation/mm/stack-policy.rst.
  */
 #define KSTACK_RESERVE		(2 * KSTACK_PAGES)
-#define KSTACK_RESERVE_FLOOR	(KSTACK_RESERVE - 2 * (KSTACK_PAGES - 1))
+#define KSTACK_RESERVE_FLOOR	(KSTACK_RESERVE - 2 * (KSTACK_PAGES - 1) - 1)
 #define KSTACK_FRAMES		64
 
 enum kstack_cause {
@@ -98,6 +99,7 @@ unsigned long kstack_deepest(const struct kstack *ks);
 unsigned long kstack_mapped(const struct kstack *ks);
 struct kstack *kstack_of_top_page(const struct page *page, unsigned long base);
 unsigned int kstack_reserve_count(int cpu);
+void kstack_refill_now(void);
 void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats);
 
 /* Why stacks cannot grow by fault on this machine, or NULL. */

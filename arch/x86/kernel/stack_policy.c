@@ -15,7 +15,6 @@
 #include <asm/apic.h>
 #include <asm/hypervisor.h>
 #include <asm/io_apic.h>
-#include <asm/kvm_para.h>
 #include <asm/mshyperv.h>
 #include <asm/ptrace.h>
 #include <asm/trap_pf.h>
@@ -169,11 +168,6 @@ bool stack_policy_fault(struct pt_regs *regs, unsigned long address)
 		stack_policy_explain(ks, ret);
 		return false;
 	}
-	/*
-	 * A KVM host's "page not present" that did not fit: forget it, or the
-	 * next page fault is taken for one. The access happens again.
-	 */
-	kvm_read_and_reset_apf_flags();
 	stack_policy_record_fault(ks, regs, low, kstack_low(ks),
 				  raise_lost_interrupt(regs));
 	return true;
