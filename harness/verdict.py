@@ -168,6 +168,12 @@ def check_tests(verdict):
             # Fifty threads, one backtrace for each of five pages.
             verdict.expect("a_site_is_reported_once", seen.get("deep") == 5,
                            f"{seen.get('deep')} reports of deep instead of 5")
+            # Ten in five seconds, so at most twenty over the end of such five.
+            times = [float(match[1]) for line in verdict.read("test", "console")
+                     if (match := re.match(r"\[ *([\d.]+)\] .*ran out of stack", line))]
+            verdict.expect("reports_are_rate_limited", len(times) > 20 and
+                           all(b - a > 4 for a, b in zip(times, times[20:])),
+                           f"{len(times)} reports, at {times}")
     verdict.expect("iret_to_16_bit_stacks", "sigreturn ok" in verdict.read("variant", "results"),
                    "the kernel's sigreturn test fails")
     verdict.expect("five_and_four_levels",

@@ -258,23 +258,25 @@ static void sites_stop(struct seq_file *m, void *v)
 /* A copy first: names of symbols take too long for the lock. */
 static int sites_show(struct seq_file *m, void *v)
 {
-	struct site *site __free(kfree) = kmalloc(sizeof(*site), GFP_KERNEL);
+	struct site *site = kmalloc(sizeof(*site), GFP_KERNEL);
 	const struct overflow *o;
 	unsigned int i;
 
 	if (!site)
 		return -ENOMEM;
 	scoped_guard(raw_spinlock_irqsave, &sites_lock)
-		*site = *(struct site *)v;
-	if (!site->count)
-		return 0;
+		memcpy(site, v, sizeof(*site));
 	o = &site->first;
+	if (!site->count)
+		goto free_copy;
 	seq_printf(m, "count=%lu age_ms=%u comm=%s class=%s from=%u to=%u limit=%u vector=%d\n",
 		   site->count, jiffies_to_msecs(jiffies - site->last), o->comm,
 		   stack_policy_class_name(o->class), o->from_bytes, o->to_bytes,
 		   o->limit_bytes, o->vector);
 	for (i = 0; i < o->frames.nr; i++)
 		seq_printf(m, "%7u %pS\n", o->frames.bytes[i], (void *)o->frames.ip[i]);
+free_copy:
+	kfree(site);
 	return 0;
 }
 

@@ -96,7 +96,7 @@ unsigned long kstack_mapped(const struct kstack *ks)
  * thread may be writing: a word is seen before or after, both are right.
  */
 static __no_kcsan const unsigned long *skip_zeroes(const unsigned long *word,
-					const unsigned long *end)
+						   const unsigned long *end)
 {
 	while (word < end && !(word[0] | word[1] | word[2] | word[3] |
 			       word[4] | word[5] | word[6] | word[7]))
@@ -194,9 +194,9 @@ unsigned int kstack_reserve_count(int cpu)
 	return n;
 }
 
-/* A snapshot as well. */
 void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats)
 {
+	/* A snapshot as well: its CPU goes on counting. */
 	*stats = data_race(per_cpu(kstack_reserve_stats, cpu));
 }
 

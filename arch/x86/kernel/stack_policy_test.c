@@ -5,6 +5,7 @@
  * changes. Included by stack_policy.c.
  */
 #include <kunit/test.h>
+#include <linux/bug.h>
 #include <linux/delay.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
@@ -14,14 +15,13 @@
 #include <linux/mutex.h>
 #include <linux/objtool.h>
 #include <linux/smp.h>
+#include <linux/sync_core.h>
 #include <trace/events/stack_policy.h>
 
 #include <asm/asm.h>
-#include <asm/bug.h>
 #include <asm/cpu_entry_area.h>
 #include <asm/nmi.h>
 #include <asm/nospec-branch.h>
-#include <asm/sync_core.h>
 
 #define PAINTED		16		/* words at SP and above */
 #define WINDOW_SPAN	512		/* what the entry of an interrupt pushes, and more */
@@ -261,6 +261,7 @@ static void try_at(struct rig *rig, unsigned long sp)
 	paint(sp);
 	use_stack_at(rig, sp);
 	rig->damaged += !still_painted(sp);
+	rig->damaged += current->stack_low != kstack_low(current->kstack);
 	rig->lost += !wait_handled(rig);
 	if (!event->sleeps)
 		preempt_enable();
@@ -431,6 +432,12 @@ static void call_iret(struct rig *rig)
 	rig->handled++;
 }
 
+/* A growth that overflows itself, in each of its steps. */
+static void call_ensure(struct rig *rig)
+{
+	rig->handled += !stack_ensure(PAGE_SIZE / 2, GFP_KERNEL);
+}
+
 static enum hrtimer_restart wake_rig(struct hrtimer *timer)
 {
 	struct rig *rig = container_of(timer, struct rig, timer);
@@ -485,6 +492,7 @@ static const struct event
 	gp	= { .call = call_gp },
 	pf	= { .call = call_pf },
 	iret	= { .call = call_iret },
+	ensure	= { .call = call_ensure },
 	sched	= { .call = call_schedule, .sleeps = true },
 	wake	= { .call = call_wake, .sleeps = true };
 
@@ -680,6 +688,11 @@ static void page_fault(struct kunit *test)
 static void return_from_interrupt(struct kunit *test)
 {
 	run(test, &iret);
+}
+
+static void growth_in_a_growth(struct kunit *test)
+{
+	run(test, &ensure);
 }
 
 static void switch_under_lock(struct kunit *test)
@@ -884,6 +897,7 @@ static struct kunit_case stack_policy_x86_cases[] = {
 	KUNIT_CASE_SLOW(general_protection),
 	KUNIT_CASE_SLOW(page_fault),
 	KUNIT_CASE_SLOW(return_from_interrupt),
+	KUNIT_CASE_SLOW(growth_in_a_growth),
 	KUNIT_CASE_SLOW(switch_under_lock),
 	KUNIT_CASE_SLOW(wake_up_under_lock),
 	KUNIT_CASE_SLOW(foreign_stack),

@@ -32,7 +32,7 @@
 
 #define FRAME_WORDS	40
 #define BIG_MAX		4096
-#define CLOSED_MS	3
+#define CLOSED_US	1000
 #define RUNS		15
 
 static struct dentry *dir;
@@ -151,7 +151,7 @@ static int window_set(void *data, u64 offset)
 		return -EINVAL;
 	preempt_disable();
 	local_irq_disable();
-	mdelay(CLOSED_MS);
+	udelay(CLOSED_US);
 	trace_hardirqs_on();
 	open_window(current->stack_low + offset);
 	trace_hardirqs_off();
