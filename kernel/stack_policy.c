@@ -340,14 +340,14 @@ int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 	}
 	top = (unsigned long)ks->base + THREAD_SIZE;
 	deepest = kstack_deepest(ks);
-	seq_printf(m, "class: %s\n", class_names[tsk->stack_class]);
-	seq_printf(m, "populate_kb: %u\n", ks->populate / 1024);
-	seq_printf(m, "limit_kb: %u\n", ks->limit / 1024);
+	seq_printf(m, "class: %s\n", class_names[READ_ONCE(tsk->stack_class)]);
+	seq_printf(m, "populate_kb: %u\n", READ_ONCE(ks->populate) / 1024);
+	seq_printf(m, "limit_kb: %u\n", READ_ONCE(ks->limit) / 1024);
 	seq_printf(m, "mapped_kb: %lu\n", (top - kstack_low(ks)) / 1024);
 	seq_printf(m, "high_water_bytes: %lu\n", top - deepest);
-	seq_printf(m, "grows_ensure: %u\n", ks->grows[KSTACK_ENSURE]);
-	seq_printf(m, "grows_fault: %u\n", ks->grows[KSTACK_FAULT]);
-	seq_printf(m, "grows_class: %u\n", ks->grows[KSTACK_CLASS]);
+	seq_printf(m, "grows_ensure: %u\n", READ_ONCE(ks->grows[KSTACK_ENSURE]));
+	seq_printf(m, "grows_fault: %u\n", READ_ONCE(ks->grows[KSTACK_FAULT]));
+	seq_printf(m, "grows_class: %u\n", READ_ONCE(ks->grows[KSTACK_CLASS]));
 	put_task_stack(tsk);
 	return 0;
 }
