@@ -99,6 +99,14 @@ static bool still_painted(unsigned long sp)
 	return true;
 }
 
+/* What is written to the lowest page is in the page that the page tables name. */
+static bool translated_right(unsigned long low)
+{
+	WRITE_ONCE(*(unsigned long *)low, low ^ jiffies);
+	return READ_ONCE(*(unsigned long *)low) ==
+	       READ_ONCE(*(unsigned long *)page_address(vmalloc_to_page((void *)low)));
+}
+
 /*
  * Let interrupts in for an instant with SP at @sp. Nothing is pushed here, so
  * it is the interrupt that overflows. False if a register is not what it was.
@@ -262,6 +270,7 @@ static void try_at(struct rig *rig, unsigned long sp)
 	use_stack_at(rig, sp);
 	rig->damaged += !still_painted(sp);
 	rig->damaged += current->stack_low != kstack_low(current->kstack);
+	rig->damaged += !translated_right(current->stack_low);
 	rig->lost += !wait_handled(rig);
 	if (!event->sleeps)
 		preempt_enable();
