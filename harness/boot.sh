@@ -29,14 +29,15 @@ boot()
 {
 	local mode=$1 seconds=$2 accel cpu=max command tail rc=0
 	shift 2
-	accel=$([ -n "$count" ] && echo tcg || accelerator)
+	accel=tcg
+	[ -n "$count" ] || accel=$(accelerator)
 	[ "$accel" = tcg ] || cpu=host
 	rm -f "$O/$mode.console" "$O/$mode.results"
 	[ -f "$O/disk" ] || truncate -s 16M "$O/disk"
 	command=(qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp "$cpus" -m 2G
 		-display none -no-reboot
 		-drive "file=$O/disk,if=none,id=disk,format=raw,readonly=on"
-		-device virtio-blk-pci,drive=disk
+		-device "virtio-blk-pci,drive=disk"
 		-kernel "$obj/arch/x86/boot/bzImage" -initrd "$O/initramfs.gz")
 	if [ -n "$count" ]; then
 		# Without seed and date figures differ by 0.6 % from run to run; with

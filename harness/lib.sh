@@ -9,8 +9,8 @@ src=$O/src
 obj=$O/obj
 case $DEBUG in
 0) ;;
-1) obj=$O/obj-debug debug=debug ;;
-kcsan) obj=$O/obj-kcsan debug=kcsan ;;
+1) obj=$O/obj-debug fragment=debug ;;
+kcsan) obj=$O/obj-kcsan fragment=kcsan ;;
 *) echo "error: DEBUG=$DEBUG: 0, 1 or kcsan" >&2; exit 2 ;;
 esac
 jobs=$(nproc)
@@ -102,7 +102,7 @@ make_kernel()
 configure()
 {
 	local fragments=("$top/configs/base.config" "$top/configs/stack_policy.config") line
-	[ "$DEBUG" = 0 ] || fragments+=("$top/configs/$debug.config")
+	[ "$DEBUG" = 0 ] || fragments+=("$top/configs/$fragment.config")
 	mkdir -p "$obj"
 	cat "${fragments[@]}" > "$obj/fragments.new"
 	if [ -f "$obj/.config" ] && cmp -s "$obj/fragments.new" "$obj/fragments" &&

@@ -211,6 +211,10 @@ def main(folder, status, what="test"):
         check_stress(verdict)
     else:
         check_tests(verdict)
+    # How close it was.
+    for line in verdict.comments:
+        if match := re.search(r"CPU \d+: \d+ pages( taken)?, at least .*", line):
+            print("#", match[0])
     for failure in verdict.failures:
         print("FAILED:", failure)
     if verdict.failures:
