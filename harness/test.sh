@@ -8,8 +8,8 @@ cd "$(dirname "$0")" || exit
 build_kernel
 step "build the initramfs" build_image
 rc=0
-boot test 600 kunit.enable=1 || rc=$?
-boot variant 300 kunit.enable=1 "kunit.filter_glob=stack_policy_x86*" pti=on nokaslr \
+boot test 900 kunit.enable=1 || rc=$?
+boot variant 600 kunit.enable=1 "kunit.filter_glob=stack_policy_x86*" pti=on nokaslr \
 	no5lvl fred=on pci=nomsi || :
 boot exhaust 60 || :
 boot lowmem 60 mode=full fail_kstack_refill=1,100,0,-1 || :
