@@ -11,11 +11,11 @@ rc=0
 boot test 900 kunit.enable=1 || rc=$?
 boot variant 600 kunit.enable=1 "kunit.filter_glob=stack_policy_x86*" pti=on nokaslr \
 	no5lvl fred=on pci=nomsi || :
-boot exhaust 60 || :
-boot lowmem 60 mode=full fail_kstack_refill=1,100,0,-1 || :
-boot die 120 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
+boot exhaust 120 || :
+boot lowmem 120 mode=full fail_kstack_refill=1,100,0,-1 || :
+boot die 240 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
 	randomize_kstack_offset=off || :
-boot full 60 noapic || :
-boot panic 60 mode=overflow action=kernel.stack_policy_overflow=panic || :
-boot warn 60 mode=overflow action=kernel.panic_on_warn=1 || :
+boot full 120 noapic || :
+boot panic 120 mode=overflow action=kernel.stack_policy_overflow=panic || :
+boot warn 120 mode=overflow action=kernel.panic_on_warn=1 || :
 exec python3 ./verdict.py "$O" "$rc"
