@@ -143,15 +143,17 @@ static struct site *find_site(const struct overflow *overflow)
 /* Return: true if it has to be printed. */
 static bool count_at_site(const struct overflow *overflow)
 {
+	unsigned long flags;
 	struct site *site;
 	bool print;
 
-	guard(raw_spinlock_irqsave)(&sites_lock);
+	raw_spin_lock_irqsave(&sites_lock, flags);
 	site = find_site(overflow);
 	site->count++;
 	site->last = jiffies;
 	print = !site->printed && __ratelimit(&report_limit);
 	site->printed |= print;
+	raw_spin_unlock_irqrestore(&sites_lock, flags);
 	return print;
 }
 
@@ -296,8 +298,11 @@ static int sites_open(struct inode *inode, struct file *file)
 static ssize_t sites_write(struct file *file, const char __user *text, size_t len,
 			   loff_t *pos)
 {
-	guard(raw_spinlock_irqsave)(&sites_lock);
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&sites_lock, flags);
 	memset(sites, 0, sizeof(sites));
+	raw_spin_unlock_irqrestore(&sites_lock, flags);
 	return len;
 }
 
