@@ -45,6 +45,8 @@ boot()
 		command+=(-icount "shift=0,sleep=off" -seed 42 -rtc "base=2026-01-01,clock=vm")
 		set -- "$@" nokaslr norandmaps clearcpuid=erms,rep_good,fsrm,fsrs
 	fi
+	# Who writes to a page that was freed is found when it is allocated again.
+	[ "$DEBUG" != 1 ] || set -- "$@" page_poison=1
 	if [ "$mode" = shell ]; then
 		command+=(-serial mon:stdio -serial null)
 	else

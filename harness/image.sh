@@ -21,10 +21,12 @@ build_image()
 	copy_with_libs "$(command -v bpftool || echo /usr/sbin/bpftool)" "$root"
 	copy_with_libs "$(command -v mkfs.xfs || echo /usr/sbin/mkfs.xfs)" "$root"
 	local test
-	for test in stack_policy_test overflow_test; do
+	for test in stack_policy_test overflow_test trim_test; do
 		gcc -std=gnu11 -O2 -Wall -static -pthread -I"$tests" -I"$src/tools/include" \
 			-o "$root/bin/$test" "$tests/stack_policy/$test.c"
 	done
+	gcc -std=gnu11 -O2 -Wall -static -pthread \
+		-o "$root/bin/stack_policy_bench" "$tests/stack_policy/bench.c"
 	# The kernel's own test of IRET to 16-bit stacks, unmodified.
 	gcc -O2 -w -static -o "$root/bin/sigreturn_test" "$tests/x86/sigreturn.c"
 	find "$obj/arch/x86/kvm" "$obj/virt/lib" -name '*.ko' -exec cp {} "$root/lib/modules/" \;

@@ -11,6 +11,7 @@ import sys
 SPLAT = re.compile(
     r"WARNING:|BUG:|INFO: (task|rcu|possible|trying)|rcu:.*stall|Oops|Kernel panic|"
     r"No irq handler|kmemleak: (Cannot|.*disabled)|"
+    r"pagealloc: (memory corruption|single bit error)|"
     r"unreferenced object|possible .*deadlock|general protection|double fault")
 OURS = re.compile(r"stack_policy: WARNING: (\S+)\[\d+\]")
 # Of the kernel's other races, in a KCSAN kernel, it is not for us to speak.
@@ -24,7 +25,7 @@ EMPTY = r"stack_policy: CPU \d+'s reserve is empty: \d+ pages taken, \d+ refills
 BAD_BOOT_TABLE = 'stack_policy: boot parameter "task=99/100" is not valid, ignored'
 GUARD = "BUG: TASK stack guard page was hit"
 # Boots with results in TAP, and the KUnit suites that have to be in them.
-RESULTS = {"test": ("stack_policy", "stack_policy_x86"), "variant": ("stack_policy_x86",),
+RESULTS = {"test": ("stack_policy", "stack_policy_trim", "stack_policy_x86"), "variant": ("stack_policy_x86",),
            "stress": ("stack_policy_x86",)}
 MAY_SKIP = re.compile(r"table\.kvm_run_")    # QEMU under KVM need not nest
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
@@ -156,7 +157,10 @@ def check_stress(verdict):
              if line.startswith("overflows: ")]
     verdict.expect("hundred_thousand_overflows", count and count[0] >= 100000,
                    f"{count} overflows")
-    print(f"{count[0] if count else 0} overflows")
+    dives = [int(line.split()[1]) for line in verdict.read("stress", "results")
+             if line.startswith("dives: ")]
+    verdict.expect("dives_find_their_frames", dives and min(dives) > 0, f"{dives} dives")
+    print(f"{count[0] if count else 0} overflows, {sum(dives)} dives")
 
 
 def check_tests(verdict):
@@ -213,7 +217,8 @@ def main(folder, status, what="test"):
         check_tests(verdict)
     # How close it was.
     for line in verdict.comments:
-        if match := re.search(r"CPU \d+: \d+ pages( taken)?, at least .*", line):
+        if match := re.search(r"CPU \d+: \d+ pages( taken)?, at least .*|"
+                              r"\d+ of \d+ bytes of the margin used", line):
             print("#", match[0])
     for failure in verdict.failures:
         print("FAILED:", failure)

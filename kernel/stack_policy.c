@@ -201,7 +201,20 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 		sum->failed_limit	+= READ_ONCE(s->failed_limit);
 		for (i = 0; i < KSTACK_DEPTHS; i++)
 			sum->exit_depth_kb[i] += READ_ONCE(s->depth[i]);
+
+		uncharged		+= READ_ONCE(s->retained);
+		sum->trims_excess	+= READ_ONCE(s->trims[KSTACK_EXCESS]);
+		sum->trims_cold		+= READ_ONCE(s->trims[KSTACK_COLD]);
+		sum->retained_kb	+= READ_ONCE(s->retained) * PAGE_KB;
+		sum->reclaimed_kb	+= READ_ONCE(s->reclaimed) * PAGE_KB;
+		sum->restored_kb	+= READ_ONCE(s->restored) * PAGE_KB;
+		sum->replaced_kb	+= READ_ONCE(s->replaced) * PAGE_KB;
+		sum->short_switch	+= READ_ONCE(s->short_switch);
+		sum->topped_up_kb	+= READ_ONCE(s->topped_up) * PAGE_KB;
+		sum->short_ensure	+= READ_ONCE(s->short_grows[KSTACK_ENSURE]);
+		sum->short_fault	+= READ_ONCE(s->short_grows[KSTACK_FAULT]);
 	}
+	stack_policy_sum_depths(class, sum);
 	/* A thread may have moved between the two, and the CPUs that count them. */
 	sum->uncharged_kb = max(uncharged, 0L) * PAGE_KB;
 }
@@ -315,7 +328,19 @@ EXPORT_SYMBOL_GPL(stack_policy_ensure);
 
 unsigned long stack_policy_not_used(const struct task_struct *tsk)
 {
-	return kstack_deepest(tsk->kstack) - (unsigned long)task_stack_page(tsk);
+	return THREAD_SIZE - kstack_high_water(tsk->kstack);
+}
+
+void stack_policy_record_trim(const struct kstack *ks, enum kstack_trim what,
+			      unsigned int pages)
+{
+	trace_stack_trim(ks->task->pid, READ_ONCE(ks->task->stack_class), what,
+			 pages * PAGE_SIZE, kstack_mapped(ks));
+}
+
+void stack_policy_record_reclaim(unsigned long stacks, unsigned long pages)
+{
+	trace_stack_reclaim(stacks, pages * PAGE_SIZE);
 }
 
 bool stack_policy_may_survive(void)
@@ -328,7 +353,6 @@ bool stack_policy_may_survive(void)
 int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 			   struct pid *pid, struct task_struct *tsk)
 {
-	unsigned long top, deepest;
 	struct kstack *ks;
 
 	if (!try_get_task_stack(tsk))
@@ -338,16 +362,16 @@ int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 		put_task_stack(tsk);
 		return -ESRCH;
 	}
-	top = (unsigned long)ks->base + THREAD_SIZE;
-	deepest = kstack_deepest(ks);
 	seq_printf(m, "class: %s\n", class_names[READ_ONCE(tsk->stack_class)]);
 	seq_printf(m, "populate_kb: %u\n", READ_ONCE(ks->populate) / 1024);
 	seq_printf(m, "limit_kb: %u\n", READ_ONCE(ks->limit) / 1024);
-	seq_printf(m, "mapped_kb: %lu\n", (top - kstack_low(ks)) / 1024);
-	seq_printf(m, "high_water_bytes: %lu\n", top - deepest);
+	seq_printf(m, "mapped_kb: %lu\n", kstack_mapped(ks) / 1024);
+	seq_printf(m, "high_water_bytes: %lu\n", kstack_high_water(ks));
 	seq_printf(m, "grows_ensure: %u\n", READ_ONCE(ks->grows[KSTACK_ENSURE]));
 	seq_printf(m, "grows_fault: %u\n", READ_ONCE(ks->grows[KSTACK_FAULT]));
 	seq_printf(m, "grows_class: %u\n", READ_ONCE(ks->grows[KSTACK_CLASS]));
+	seq_printf(m, "trims_excess: %u\n", READ_ONCE(ks->trims[KSTACK_EXCESS]));
+	seq_printf(m, "trims_cold: %u\n", READ_ONCE(ks->trims[KSTACK_COLD]));
 	put_task_stack(tsk);
 	return 0;
 }

@@ -346,6 +346,7 @@ static int __init stack_policy_report_debugfs(void)
 
 	debugfs_create_file("sites", 0600, dir, NULL, &sites_fops);
 	debugfs_create_file("reserve", 0400, dir, NULL, &reserve_fops);
+	debugfs_create_file("trim", 0200, dir, NULL, &stack_policy_trim_fops);
 	return 0;
 }
 late_initcall(stack_policy_report_debugfs);

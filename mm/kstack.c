@@ -11,14 +11,18 @@
 #include <linux/fault-inject.h>
 #include <linux/irq_work.h>
 #include <linux/kstack.h>
+#include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
+#include <linux/sched.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
+
+#include "kstack.h"
 
 /*
  * What a span takes of the vmalloc area: wherever this begins, an aligned span
@@ -40,19 +44,21 @@
  * between, and a worker that lost its CPU may fill from another one.
  */
 static DEFINE_PER_CPU(struct page *, kstack_reserve[KSTACK_RESERVE]);
+/* Pages that it had no slot for; the next refill frees them. */
+static DEFINE_PER_CPU(struct llist_head, kstack_surplus);
 /* What became of it. Changed by its CPU, in faults too: this_cpu operations only. */
 static DEFINE_PER_CPU(struct kstack_reserve_stats, kstack_reserve_stats);
 /* Stacks that grew in a fault, pinned, until the next refill charges them. */
 static DEFINE_PER_CPU(struct llist_head, kstack_uncharged);
 /* Refill: first from hard interrupt context, what that cannot get from a worker. */
 struct kstack_refill {
-	struct irq_work		irq;
-	struct delayed_work	work;
-	int			cpu;
+	struct irq_work			irq;
+	struct kthread_delayed_work	work;
+	int				cpu;
 };
 static DEFINE_PER_CPU(struct kstack_refill, kstack_refill);
-/* Has a rescuer: it must not take a page to get one. */
-static struct workqueue_struct *kstack_refill_wq __ro_after_init;
+/* Is there already, with all of its stack: it must not take a page to get one. */
+static struct kthread_worker *kstack_refill_worker __ro_after_init;
 /* Stacks that never grew, for the next fork on this CPU. Changed as above. */
 static DEFINE_PER_CPU(struct kstack *, kstack_cache[NR_CACHED]);
 
@@ -63,16 +69,6 @@ static bool kstack_is_ready __ro_after_init;
 bool kstack_ready(void)
 {
 	return kstack_is_ready;
-}
-
-static unsigned long kstack_top(const struct kstack *ks)
-{
-	return (unsigned long)ks->base + THREAD_SIZE;
-}
-
-static unsigned int kstack_slot(const struct kstack *ks, unsigned long addr)
-{
-	return (addr - (unsigned long)ks->base) >> PAGE_SHIFT;
 }
 
 /* The lowest mapped address, from the page tables. */
@@ -107,20 +103,27 @@ static __no_kcsan const unsigned long *skip_zeroes(const unsigned long *word,
 }
 
 /*
- * The deepest word ever written: fresh stack memory is zero. The caller holds
- * a reference to the stack.
+ * The deepest word ever written that is mapped still: fresh stack memory is
+ * zero. The caller holds a reference to the stack, which keeps what is above
+ * stack_low mapped; the page tables may say more than that.
  */
-unsigned long kstack_deepest(const struct kstack *ks)
+static unsigned long kstack_deepest(const struct kstack *ks)
 {
-	return (unsigned long)skip_zeroes((unsigned long *)kstack_low(ks),
+	return (unsigned long)skip_zeroes((unsigned long *)READ_ONCE(ks->task->stack_low),
 					  (unsigned long *)kstack_top(ks));
+}
+
+/* Bytes from the top that were ever in use. As above. */
+unsigned long kstack_high_water(const struct kstack *ks)
+{
+	return max_t(unsigned long, READ_ONCE(ks->high), kstack_top(ks) - kstack_deepest(ks));
 }
 
 /*
  * Tell the task what is mapped. Again if a fault, in an interrupt perhaps, has
  * added a page since it was read: the fault's value is the newer one.
  */
-static void kstack_note_low(struct kstack *ks)
+void kstack_note_low(struct kstack *ks)
 {
 	unsigned long low;
 
@@ -214,6 +217,15 @@ static void kstack_note_taken(void)
 
 static void kstack_charge_queued(void);
 
+static void kstack_free_surplus(int cpu)
+{
+	struct llist_node *node = llist_del_all(per_cpu_ptr(&kstack_surplus, cpu));
+	struct llist_node *next;
+
+	llist_for_each_safe(node, next, node)
+		free_page((unsigned long)node);
+}
+
 /*
  * Make up for this CPU's overflows. Hard interrupt context; early, before what
  * takes long.
@@ -221,9 +233,14 @@ static void kstack_charge_queued(void);
 void kstack_refill_now(void)
 {
 	struct kstack_refill *refill = this_cpu_ptr(&kstack_refill);
+	gfp_t gfp = GFP_ATOMIC;
 
-	if (!kstack_reserve_fill(refill->cpu, GFP_ATOMIC))
-		mod_delayed_work_on(refill->cpu, kstack_refill_wq, &refill->work, 0);
+	/* What is left is what overflows are survived with. */
+	if (kstack_reserve_count(refill->cpu) < KSTACK_RESERVE / 2)
+		gfp |= __GFP_MEMALLOC;
+	kstack_free_surplus(refill->cpu);
+	if (!kstack_reserve_fill(refill->cpu, gfp))
+		kthread_mod_delayed_work(kstack_refill_worker, &refill->work, 0);
 	kstack_charge_queued();
 }
 
@@ -233,33 +250,39 @@ static void kstack_refill_irq_fn(struct irq_work *irq)
 }
 
 /* Until the reserve is full, whether or not somebody takes from it again. */
-static void kstack_refill_work_fn(struct work_struct *work)
+static void kstack_refill_work_fn(struct kthread_work *work)
 {
-	struct kstack_refill *refill = container_of(to_delayed_work(work),
-						    struct kstack_refill, work);
+	struct kstack_refill *refill = container_of(work, struct kstack_refill, work.work);
 
 	if (!kstack_reserve_fill(refill->cpu, GFP_KERNEL))
-		queue_delayed_work(kstack_refill_wq, &refill->work, REFILL_RETRY);
+		kthread_queue_delayed_work(kstack_refill_worker, &refill->work,
+					   REFILL_RETRY);
 }
 
-/* Any context. xchg, because a fault may take the same slot meanwhile. */
-static struct page *kstack_reserve_take(void)
+/*
+ * A page, if there are more than @leave. Any context. xchg, because a fault may
+ * take the same slot meanwhile.
+ */
+struct page *kstack_reserve_take(unsigned int leave)
 {
 	struct page *page = NULL;
 	unsigned int i;
 
 	preempt_disable();
+	if (leave && kstack_reserve_count(smp_processor_id()) <= leave)
+		goto refill;
 	for (i = 0; i < KSTACK_RESERVE && !page; i++)
 		page = xchg(this_cpu_ptr(&kstack_reserve[i]), NULL);
 	if (page)
 		kstack_note_taken();
+refill:
 	irq_work_queue(this_cpu_ptr(&kstack_refill.irq));
 	preempt_enable();
 	return page;
 }
 
-/* Back into the reserve, zeroed still; safe where freeing a page is not. */
-static void kstack_reserve_put(struct page *page)
+/* Back into the reserve, zeroed still. For where freeing a page is not safe. */
+void kstack_reserve_put(struct page *page)
 {
 	unsigned int i;
 
@@ -268,20 +291,24 @@ static void kstack_reserve_put(struct page *page)
 		if (!cmpxchg(this_cpu_ptr(&kstack_reserve[i]), NULL, page))
 			break;
 	}
-	preempt_enable();
-	/* Full: somebody refilled already. In a fault the slot we took is free. */
+	/* Full: somebody refilled already. */
 	if (i == KSTACK_RESERVE)
-		__free_page(page);
+		llist_add(page_address(page), this_cpu_ptr(&kstack_surplus));
+	preempt_enable();
 }
 
-/* False if the slot has a page already. No flush: it had no translation. */
-static bool kstack_install(struct kstack *ks, unsigned long addr, struct page *page)
+/* False if the slot is not EMPTY. No flush: no TLB has a translation of that. */
+bool kstack_install(struct kstack *ks, unsigned long addr, struct page *page)
 {
-	pte_t *ptep = ks->ptep + kstack_slot(ks, addr);
+	pte_t *ptep = kstack_ptep(ks, addr);
 	pte_t pte = mk_pte(page, PAGE_KERNEL);
+	pte_t old = READ_ONCE(*ptep);
 
-	/* As it is in the table: pte_val() would translate it on Xen PV. */
-	if (cmpxchg(&ptep->pte, 0, pte.pte))
+	/*
+	 * EMPTY need not be 0: pte_none() knows bits that some CPUs set by mistake.
+	 * As it is in the table: pte_val() would translate it on Xen PV.
+	 */
+	if (!pte_none(old) || !try_cmpxchg(&ptep->pte, &old.pte, pte.pte))
 		return false;
 	/* Not counted yet while it is created. */
 	if (ks->stats)
@@ -315,27 +342,29 @@ static int kstack_charge(struct kstack *ks, gfp_t gfp)
 	return 0;
 }
 
-/* Undo kstack_charge(). */
+/* Undo that for one page. */
+void kstack_uncharge_slot(struct kstack *ks, unsigned int slot, struct page *page)
+{
+	lockdep_assert_held(&ks->charge_lock);
+	if (!(ks->accounted & BIT(slot)))
+		return;
+	ks->accounted &= ~BIT(slot);
+	mod_lruvec_page_state(page, NR_KERNEL_STACK_KB, -(int)(PAGE_SIZE / 1024));
+	memcg_kmem_uncharge_page(page, 0);
+	this_cpu_dec(ks->stats->charged);
+}
+
+/* Undo kstack_charge(). What is retained was charged as well. */
 static void kstack_uncharge(struct kstack *ks)
 {
 	unsigned int slot;
 
-	for (slot = 0; slot < KSTACK_PAGES; slot++) {
-		struct page *page;
-
-		if (!(ks->accounted & BIT(slot)))
-			continue;
-		page = pte_page(ks->ptep[slot]);
-		mod_lruvec_page_state(page, NR_KERNEL_STACK_KB,
-				      -(int)(PAGE_SIZE / 1024));
-		memcg_kmem_uncharge_page(page, 0);
-		this_cpu_dec(ks->stats->charged);
-	}
-	ks->accounted = 0;
+	for (slot = 0; slot < KSTACK_PAGES; slot++)
+		kstack_uncharge_slot(ks, slot, pte_page(READ_ONCE(ks->ptep[slot])));
 }
 
 /* Charge what has grown. By force: it is in use. */
-static void kstack_charge_growth(struct kstack *ks)
+void kstack_charge_growth(struct kstack *ks)
 {
 	unsigned long flags;
 
@@ -345,17 +374,20 @@ static void kstack_charge_growth(struct kstack *ks)
 }
 
 /*
- * From a fault: the refill, which is queued already and comes with the next
- * interrupt, charges this stack. Pinned, as its thread may be gone by then.
+ * From a fault or a switch: the refill, which comes with the next interrupt,
+ * charges this stack. Pinned, as its thread may be gone by then.
  */
-static void kstack_charge_later(struct kstack *ks)
+void kstack_charge_later(struct kstack *ks)
 {
 	if (xchg(&ks->charge_queued, true))
 		return;
-	/* Does not fail: the fault is on this stack. */
+	/* Does not fail: this is on that stack. */
 	try_get_task_stack(ks->task);
 	get_task_struct(ks->task);
+	preempt_disable();
 	llist_add(&ks->charge_node, this_cpu_ptr(&kstack_uncharged));
+	irq_work_queue(this_cpu_ptr(&kstack_refill.irq));
+	preempt_enable();
 }
 
 /* As the thread itself would, which may not run for a long time. */
@@ -382,6 +414,8 @@ static void kstack_charge_queued(void)
 		/* First: what a fault adds from here on is queued again. */
 		xchg(&ks->charge_queued, false);
 		kstack_charge_for(ks, task);
+		if (kstack_mapped(ks) > READ_ONCE(ks->populate))
+			kstack_trim_soon(ks);
 		put_task_stack(task);
 		put_task_struct(task);
 	}
@@ -396,7 +430,7 @@ void kstack_account_exit(struct kstack *ks)
 	unsigned long flags;
 
 	if (ks->task == current) {
-		unsigned long used = kstack_top(ks) - kstack_deepest(ks);
+		unsigned long used = kstack_high_water(ks);
 
 		this_cpu_inc(ks->stats->depth[(used - 1) / 1024]);
 	}
@@ -429,9 +463,16 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 		return -EOVERFLOW;
 	}
 
+	if (kstack_mapped(ks) < ks->want)
+		this_cpu_inc(ks->stats->short_grows[cause]);
 	while ((low = kstack_low(ks)) > to) {
-		struct page *page = kstack_reserve_take();
+		struct page *page;
 
+		if (kstack_take_back(ks, low - PAGE_SIZE)) {
+			kstack_note_low(ks);
+			continue;
+		}
+		page = kstack_reserve_take(0);
 		/* Not on the stack that is too short: reclaim, a failure's report. */
 		if (!page && gfp)
 			page = alloc_page((gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL |
@@ -447,10 +488,12 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 	}
 	ks->grows[cause]++;
 	this_cpu_inc(ks->stats->grows[cause]);
-	if (gfp)
+	if (gfp) {
 		kstack_charge_growth(ks);
-	else
+		kstack_trim_soon(ks);
+	} else {
 		kstack_charge_later(ks);
+	}
 	return 0;
 }
 
@@ -472,24 +515,40 @@ free_pages:
 	return -ENOMEM;
 }
 
-/* Map at least @bytes from the top. Return: 0, or -ENOMEM and nothing changed. */
-static int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp)
+/*
+ * Map at least @bytes from the top. What is mapped is looked up again after
+ * every allocation: a thread that sleeps in one may be trimmed meanwhile.
+ *
+ * Return: 0, or -ENOMEM; nothing was allocated unless it was trimmed meanwhile.
+ */
+int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp)
 {
-	unsigned long low = kstack_low(ks), to = kstack_top(ks) - bytes;
+	unsigned long low, to = kstack_top(ks) - bytes;
 	struct page *pages[KSTACK_PAGES];
-	unsigned int nr, i;
+	unsigned int nr = 0;
+	int ret = 0;
 
-	if (low <= to)
-		return 0;
-	nr = (low - to) >> PAGE_SHIFT;
-	if (kstack_alloc_pages(pages, nr, node, gfp))
-		return -ENOMEM;
-	for (i = 0; i < nr; i++) {
-		low -= PAGE_SIZE;
-		if (!kstack_install(ks, low, pages[i]))
-			__free_page(pages[i]);
+	while ((low = kstack_low(ks)) > to) {
+		if (kstack_take_back(ks, low - PAGE_SIZE))
+			continue;
+		if (!nr) {
+			nr = (low - to) >> PAGE_SHIFT;
+			ret = kstack_alloc_pages(pages, nr, node, gfp);
+			if (ret) {
+				nr = 0;
+				break;
+			}
+			continue;
+		}
+		nr--;
+		if (!kstack_install(ks, low - PAGE_SIZE, pages[nr]))
+			__free_page(pages[nr]);
 	}
-	return 0;
+	while (nr--)
+		__free_page(pages[nr]);
+	if (ks->task)
+		kstack_note_low(ks);
+	return ret;
 }
 
 /*
@@ -499,18 +558,21 @@ static int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp)
 static void kstack_count_with(struct kstack *ks, struct kstack_stats __percpu *stats)
 {
 	unsigned long pages = kstack_mapped(ks) / PAGE_SIZE;
-	unsigned long charged = hweight_long(ks->accounted);
+	unsigned long charged = hweight8(ks->accounted);
+	unsigned long retained = kstack_retained(ks);
 
 	if (ks->stats) {
 		this_cpu_dec(ks->stats->stacks);
 		this_cpu_sub(ks->stats->pages, pages);
 		this_cpu_sub(ks->stats->charged, charged);
+		this_cpu_sub(ks->stats->retained, retained);
 	}
 	ks->stats = stats;
 	if (stats) {
 		this_cpu_inc(stats->stacks);
 		this_cpu_add(stats->pages, pages);
 		this_cpu_add(stats->charged, charged);
+		this_cpu_add(stats->retained, retained);
 	}
 }
 
@@ -533,9 +595,9 @@ int kstack_populate_current(size_t populate, size_t limit,
 		this_cpu_inc(ks->stats->failed_nomem);
 		return -ENOMEM;
 	}
-	kstack_note_low(ks);
-	ks->populate = populate;
-	ks->limit = limit;
+	ks->want = 0;
+	WRITE_ONCE(ks->populate, populate);
+	WRITE_ONCE(ks->limit, limit);
 	spin_lock_irqsave(&ks->charge_lock, flags);
 	kstack_count_with(ks, stats);
 	spin_unlock_irqrestore(&ks->charge_lock, flags);
@@ -560,9 +622,16 @@ static void kstack_destroy(struct kstack *ks)
 	struct page *pages[KSTACK_PAGES];
 	unsigned int slot, nr = 0;
 
-	for (slot = 0; ks->ptep && slot < KSTACK_PAGES; slot++)
-		if (pte_present(ks->ptep[slot]))
-			pages[nr++] = pte_page(ks->ptep[slot]);
+	for (slot = 0; ks->ptep && slot < KSTACK_PAGES; slot++) {
+		pte_t pte = ks->ptep[slot];
+
+		if (pte_none(pte))
+			continue;
+		pages[nr++] = pte_page(pte);
+		/* A PTE that is not present and not none would be a bug to vmalloc. */
+		if (!pte_present(pte))
+			kstack_forget(ks, slot);
+	}
 	kfree(remove_vm_area(ks->vm->addr));
 	while (nr--) {
 		pages[nr]->index = 0;
@@ -595,6 +664,7 @@ static struct kstack *kstack_create(int node, size_t populate)
 	if (!ks)
 		return NULL;
 	spin_lock_init(&ks->charge_lock);
+	INIT_LIST_HEAD(&ks->retained);
 	ks->vm = get_vm_area(KSTACK_AREA, VM_ALLOC);
 	if (!ks->vm) {
 		kmem_cache_free(kstack_cachep, ks);
@@ -640,7 +710,7 @@ static bool kstack_to_cache(struct kstack *ks)
 {
 	unsigned int i;
 
-	if (kstack_mapped(ks) != ks->populate)
+	if (kstack_mapped(ks) != ks->populate || kstack_listed(ks))
 		return false;
 	for (i = 0; i < NR_CACHED; i++) {
 		if (!cmpxchg(raw_cpu_ptr(&kstack_cache[i]), NULL, ks))
@@ -675,10 +745,13 @@ int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limi
 	ks->limit = limit;
 	ks->exiting = false;
 	memset(ks->grows, 0, sizeof(ks->grows));
+	kstack_trim_reset(ks);
 	kstack_count_with(ks, stats);
 	if (kstack_charge(ks, GFP_KERNEL)) {
+		spin_lock_irq(&ks->charge_lock);
 		kstack_uncharge(ks);
 		kstack_count_with(ks, NULL);
+		spin_unlock_irq(&ks->charge_lock);
 		kstack_destroy(ks);
 		this_cpu_inc(stats->failed_nomem);
 		return -ENOMEM;
@@ -688,6 +761,7 @@ int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limi
 	tsk->stack = ks->base;
 	tsk->stack_vm_area = ks->vm;
 	tsk->stack_low = kstack_low(ks);
+	clear_tsk_thread_flag(tsk, TIF_KSTACK);
 	return 0;
 }
 
@@ -695,15 +769,20 @@ static void kstack_free_work(struct work_struct *work)
 {
 	struct kstack *ks = container_of(to_rcu_work(work), struct kstack, free_work);
 
-	if (!kstack_to_cache(ks))
+	kstack_unlist(ks);
+	if (kstack_retained(ks) || !kstack_to_cache(ks))
 		kstack_destroy(ks);
 }
 
 /* The thread is gone. Any context but NMI: what has to sleep does so later. */
 void kstack_free(struct kstack *ks)
 {
+	unsigned long flags;
+
 	ks->task = NULL;
+	spin_lock_irqsave(&ks->charge_lock, flags);
 	kstack_count_with(ks, NULL);
+	spin_unlock_irqrestore(&ks->charge_lock, flags);
 	if (kstack_to_cache(ks))
 		return;
 	INIT_RCU_WORK(&ks->free_work, kstack_free_work);
@@ -715,6 +794,7 @@ static void kstack_reserve_drain(unsigned int cpu)
 	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
 	unsigned int i;
 
+	kstack_free_surplus(cpu);
 	for (i = 0; i < KSTACK_RESERVE; i++) {
 		struct page *page = xchg(&slots[i], NULL);
 
@@ -740,7 +820,7 @@ static int kstack_cpu_dead(unsigned int cpu)
 	struct kstack **cache = per_cpu_ptr(kstack_cache, cpu);
 	unsigned int i;
 
-	cancel_delayed_work_sync(&per_cpu(kstack_refill, cpu).work);
+	kthread_cancel_delayed_work_sync(&per_cpu(kstack_refill, cpu).work);
 	/* Suspend brings it back, with less memory to be had then. */
 	if (!cpuhp_tasks_frozen)
 		kstack_reserve_drain(cpu);
@@ -762,16 +842,17 @@ static int __init kstack_reserve_init(void)
 {
 	int cpu, ret;
 
-	kstack_refill_wq = alloc_workqueue("kstack_refill", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
-	if (!kstack_refill_wq) {
-		pr_err("no workqueue, stacks stay fully populated\n");
+	kstack_refill_worker = kthread_create_worker(KTW_BIG_STACK, "kstack_refill");
+	if (IS_ERR(kstack_refill_worker)) {
+		pr_err("no thread for refills, stacks stay fully populated\n");
 		return 0;
 	}
+	set_user_nice(kstack_refill_worker->task, MIN_NICE);
 	for_each_possible_cpu(cpu) {
 		struct kstack_refill *refill = per_cpu_ptr(&kstack_refill, cpu);
 
 		init_irq_work(&refill->irq, kstack_refill_irq_fn);
-		INIT_DELAYED_WORK(&refill->work, kstack_refill_work_fn);
+		kthread_init_delayed_work(&refill->work, kstack_refill_work_fn);
 		refill->cpu = cpu;
 	}
 	ret = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "mm:kstack", kstack_cpu_prepare,

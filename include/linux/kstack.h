@@ -6,6 +6,7 @@
 #ifndef _LINUX_KSTACK_H
 #define _LINUX_KSTACK_H
 
+#include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/percpu-defs.h>
 #include <linux/sched.h>
@@ -33,6 +34,12 @@ enum kstack_cause {
 	KSTACK_NR_CAUSES,
 };
 
+enum kstack_trim {
+	KSTACK_EXCESS,		/* what it has beyond its size at creation; by itself */
+	KSTACK_COLD,		/* what is below its stack pointer; while it sleeps */
+	KSTACK_NR_TRIMS,
+};
+
 /*
  * Counters of stacks of one kind: per CPU, only the sum over all of them means
  * anything. Whose stacks they are is up to the caller of kstack_alloc().
@@ -45,6 +52,18 @@ struct kstack_stats {
 	unsigned long	failed_nomem;		/* stacks and growths, for want of a page */
 	unsigned long	failed_limit;		/* growths, because of the limit */
 	unsigned long	depth[KSTACK_DEPTHS];	/* exits, by kB used at most */
+
+	/* Giving back, in pages but for the first. */
+	unsigned long	trims[KSTACK_NR_TRIMS];	/* times a stack was trimmed */
+	unsigned long	retained;		/* unmapped now, not free yet */
+	unsigned long	reclaimed;		/* freed */
+	unsigned long	restored;		/* at switch-in: the stack's own */
+	unsigned long	replaced;		/* at switch-in: from the reserve */
+	unsigned long	topped_up;		/* on the way to user mode */
+	/* Stacks that the reserve had no page for at switch-in. */
+	unsigned long	short_switch;
+	/* Times that a cause above had to add what was missing then. */
+	unsigned long	short_grows[KSTACK_NR_CAUSES];
 };
 
 /* One CPU's reserve. */
@@ -62,26 +81,46 @@ struct kstack_frames {
 };
 
 /*
- * One stack. Which pages are mapped is what the page tables say: one run from
- * the top down to task->stack_low. Pages are added by code that runs on this
- * stack only, an overflow fault inside such code included, hence cmpxchg on
- * the PTE instead of a lock.
+ * One stack. What each of its slots is, the page tables say: EMPTY, PRESENT or
+ * RETAINED. PRESENT is one run from the top down to task->stack_low. Pages are
+ * added by code that runs on this stack only, an overflow fault inside such
+ * code included, and taken away by its thread or while that is blocked; hence
+ * cmpxchg on the PTE instead of a lock.
  */
 struct kstack {
 	void			*base;		/* lowest address of the span */
 	struct vm_struct	*vm;
 	pte_t			*ptep;		/* PTE of @base; 8 in a row */
 	struct task_struct	*task;		/* owner, NULL while cached */
+	struct kstack_stats __percpu *stats;	/* where this stack is counted */
 	unsigned int		populate;	/* bytes mapped at creation */
 	unsigned int		limit;		/* bytes it may grow to */
+	unsigned int		want;		/* bytes it had when trimmed cold, 0: has them */
+	unsigned int		high;		/* deepest use that was trimmed away */
+
 	spinlock_t		charge_lock;	/* the next two, and stats */
-	unsigned long		accounted;	/* bit per page: charged and counted */
+	u8			accounted;	/* bit per page: charged and counted */
 	bool			exiting;	/* that was settled for good */
 	bool			charge_queued;	/* with charge_node, by a fault */
-	struct llist_node	charge_node;
+	bool			work_queued;	/* with work, by whoever wants it */
+
 	unsigned int		grows[KSTACK_NR_CAUSES];
-	struct kstack_stats __percpu *stats;	/* where this stack is counted */
-	struct rcu_work		free_work;
+	unsigned int		trims[KSTACK_NR_TRIMS];
+	u32			trimmed_at;	/* jiffies, of the last trims[EXCESS] */
+	int			flushed_cpu;	/* knows no translation of a RETAINED slot */
+	struct list_head	retained;	/* of stacks with RETAINED slots */
+
+	/* Of the walk over all threads: when this one was last seen to run. */
+	u32			seen_at;	/* jiffies */
+	u32			seen_switches;
+
+	union {
+		struct {
+			struct llist_node	charge_node;
+			struct callback_head	work;
+		};
+		struct rcu_work			free_work;
+	};
 };
 
 void __init kstack_init(void);
@@ -95,8 +134,14 @@ int kstack_populate_current(size_t populate, size_t limit,
 int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 		enum kstack_cause cause);
 unsigned long kstack_low(const struct kstack *ks);
-unsigned long kstack_deepest(const struct kstack *ks);
 unsigned long kstack_mapped(const struct kstack *ks);
+unsigned long kstack_high_water(const struct kstack *ks);
+void kstack_note_high(struct kstack *ks);
+unsigned long kstack_depth(const struct task_struct *tsk);
+unsigned int kstack_trim_blocked(struct task_struct *tsk);
+void kstack_trim_soon(struct kstack *ks);
+unsigned long kstack_reclaim(void);
+bool kstack_is_owed(const struct kstack *ks, unsigned long address);
 struct kstack *kstack_of_top_page(const struct page *page, unsigned long base);
 unsigned int kstack_reserve_count(int cpu);
 void kstack_refill_now(void);
@@ -112,6 +157,10 @@ void arch_stack_policy_walk(struct task_struct *task, struct pt_regs *regs,
 bool stack_policy_may_survive(void);
 void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
 			       unsigned long from, unsigned long to, int vector);
+/* For the record: who was trimmed, what was freed. No locks are held. */
+void stack_policy_record_trim(const struct kstack *ks, enum kstack_trim what,
+			      unsigned int pages);
+void stack_policy_record_reclaim(unsigned long stacks, unsigned long pages);
 /* It did not grow: @ret of kstack_grow(). The machine is about to die of it. */
 void stack_policy_explain(const struct kstack *ks, int ret);
 

@@ -117,6 +117,12 @@ bool stack_policy_fault(struct pt_regs *regs, unsigned long address);
 bool stack_policy_page_fault(struct pt_regs *regs, unsigned long error_code,
 			     unsigned long address);
 
+/*
+ * process.c: @next, whose stack was trimmed, is about to run, on that stack.
+ * Called for who has TIF_KSTACK only.
+ */
+void stack_policy_switch_in(struct task_struct *next);
+
 int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 			   struct pid *pid, struct task_struct *tsk);
 
@@ -165,6 +171,7 @@ static __always_inline bool stack_policy_page_fault(struct pt_regs *regs,
 {
 	return false;
 }
+static inline void stack_policy_switch_in(struct task_struct *next) { }
 
 #endif /* CONFIG_STACK_POLICY */
 

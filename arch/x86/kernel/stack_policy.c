@@ -155,21 +155,25 @@ bool stack_policy_fault(struct pt_regs *regs, unsigned long address)
 {
 	struct kstack *ks = stack_at(regs, address);
 	unsigned long low;
-	int ret;
+	int ret, vector;
+	bool owed;
 
 	if (!ks)
 		return false;
 	low = kstack_low(ks);
 	if (address >= low)
 		return false;
-	ret = stack_policy_may_survive() ?
+	owed = kstack_is_owed(ks, address);
+	ret = owed || stack_policy_may_survive() ?
 		kstack_grow(ks, address & PAGE_MASK, 0, KSTACK_FAULT) : -EPERM;
 	if (ret) {
 		stack_policy_explain(ks, ret);
 		return false;
 	}
-	stack_policy_record_fault(ks, regs, low, kstack_low(ks),
-				  raise_lost_interrupt(regs));
+	vector = raise_lost_interrupt(regs);
+	/* Counted, but nothing to report. */
+	if (!owed)
+		stack_policy_record_fault(ks, regs, low, kstack_low(ks), vector);
 	return true;
 }
 NOKPROBE_SYMBOL(stack_policy_fault);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Growth of kernel stacks and changes of class. Sizes in bytes from the top of
+ * Growth of kernel stacks, giving back, and changes of class. Sizes in bytes from the top of
  * the stack.
  */
 #undef TRACE_SYSTEM
@@ -128,6 +128,62 @@ TRACE_EVENT(stack_class_change,
 
 	TP_printk("from=%s to=%s mapped=%u", show_stack_class(__entry->from),
 		  show_stack_class(__entry->to), __entry->mapped)
+);
+
+TRACE_DEFINE_ENUM(KSTACK_EXCESS);
+TRACE_DEFINE_ENUM(KSTACK_COLD);
+
+/*
+ * @bytes of a stack were unmapped, @mapped are left. excess: by the thread
+ * itself on its way to user mode, or for it; cold: because it sleeps.
+ */
+TRACE_EVENT(stack_trim,
+
+	TP_PROTO(pid_t pid, u8 class, u8 what, unsigned int bytes, unsigned int mapped),
+
+	TP_ARGS(pid, class, what, bytes, mapped),
+
+	TP_STRUCT__entry(
+		__field(pid_t,		pid)
+		__field(u8,		class)
+		__field(u8,		what)
+		__field(unsigned int,	bytes)
+		__field(unsigned int,	mapped)
+	),
+
+	TP_fast_assign(
+		__entry->pid	= pid;
+		__entry->class	= class;
+		__entry->what	= what;
+		__entry->bytes	= bytes;
+		__entry->mapped	= mapped;
+	),
+
+	TP_printk("pid=%d class=%s what=%s bytes=%u mapped=%u", __entry->pid,
+		  show_stack_class(__entry->class),
+		  __print_symbolic(__entry->what, { KSTACK_EXCESS, "excess" },
+				   { KSTACK_COLD, "cold" }),
+		  __entry->bytes, __entry->mapped)
+);
+
+/* @bytes that @stacks had retained were freed after one flush of all TLBs. */
+TRACE_EVENT(stack_reclaim,
+
+	TP_PROTO(unsigned long stacks, unsigned long bytes),
+
+	TP_ARGS(stacks, bytes),
+
+	TP_STRUCT__entry(
+		__field(unsigned long,	stacks)
+		__field(unsigned long,	bytes)
+	),
+
+	TP_fast_assign(
+		__entry->stacks	= stacks;
+		__entry->bytes	= bytes;
+	),
+
+	TP_printk("stacks=%lu bytes=%lu", __entry->stacks, __entry->bytes)
 );
 
 #endif /* _TRACE_STACK_POLICY_H */

@@ -28,7 +28,7 @@ struct stack_policy_entry {
 
 /*
  * Counters of one class, value of the BPF map "stack_stats". They begin at
- * boot; threads and mapped_kb are what there is now.
+ * boot; threads, mapped_kb and retained_kb are what there is now.
  */
 struct stack_policy_stats {
 	__u64	threads;
@@ -45,6 +45,27 @@ struct stack_policy_stats {
 	 * grown by an overflow a moment ago, or its thread has just exited.
 	 */
 	__u64	uncharged_kb;
+
+	/* Giving back. */
+	__u64	trims_excess;		/* stacks cut back to populate_kb */
+	__u64	trims_cold;		/* stacks of sleepers cut to what they use */
+	__u64	retained_kb;		/* unmapped now, to be freed or taken back */
+	__u64	reclaimed_kb;		/* freed */
+	/* What a sleeper that was cut was given when it ran again: */
+	__u64	restored_kb;		/* its own pages */
+	__u64	replaced_kb;		/* pages of the reserve */
+	__u64	short_switch;		/* times that the reserve had none */
+	/* and who added what was missing then: */
+	__u64	topped_up_kb;		/* the way back to user mode */
+	__u64	short_ensure;		/* stack_ensure() */
+	__u64	short_fault;		/* an overflow */
+
+	/*
+	 * Living threads, as of the last walk over all of them: by depth when
+	 * they were switched out, and by deepest use. [0] up to 1 kB, ...
+	 */
+	__u64	depth_kb[STACK_POLICY_DEPTHS];
+	__u64	high_water_kb[STACK_POLICY_DEPTHS];
 };
 
 #endif /* _UAPI_LINUX_STACK_POLICY_H */

@@ -84,17 +84,6 @@ static int full_reserves(void)
 	return n;
 }
 
-static struct stats class_stats(int class)
-{
-	struct stats s = {};
-	struct bpf_map_info info;
-	int fd = map_by_name("stack_stats", &info);
-
-	map_op(BPF_MAP_LOOKUP_ELEM, fd, class, &s, 0);
-	close(fd);
-	return s;
-}
-
 /* Overflows of user threads. */
 static unsigned long long overflows(void)
 {

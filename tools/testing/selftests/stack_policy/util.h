@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,9 @@ struct entry { unsigned int populate_kb, limit_kb; };
 struct stats {
 	unsigned long long threads, mapped_kb, grows_ensure, grows_fault, grows_class;
 	unsigned long long failed_nomem, failed_limit, exit_depth_kb[32], uncharged_kb;
+	unsigned long long trims_excess, trims_cold, retained_kb, reclaimed_kb;
+	unsigned long long restored_kb, replaced_kb, short_switch, topped_up_kb;
+	unsigned long long short_ensure, short_fault, depth_kb[32], high_water_kb[32];
 };
 
 /* The file's text, or "" with errno set. */
@@ -104,6 +108,43 @@ static inline long pages_of(pid_t tid)
 	return err ? err : atol(slurp(MODULE "pages"));
 }
 
+static inline long kernel_stack_kb(void)
+{
+	return number("/proc/meminfo", "KernelStack");
+}
+
+/* @nr threads that sleep until *@stop is closed. */
+static inline void *sleeper(void *pipe_end)
+{
+	char byte;
+
+	if (read((int)(long)pipe_end, &byte, 1) < 0)
+		perror("read");
+	return NULL;
+}
+
+static inline int start_sleepers(pthread_t *threads, int nr, int ends[2])
+{
+	pthread_attr_t attr;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * 1024);
+	if (pipe(ends))
+		return -1;
+	for (int i = 0; i < nr; i++)
+		if (pthread_create(&threads[i], &attr, sleeper, (void *)(long)ends[0]))
+			return -1;
+	return 0;
+}
+
+static inline void stop_sleepers(pthread_t *threads, int nr, int ends[2])
+{
+	close(ends[1]);
+	for (int i = 0; i < nr; i++)
+		pthread_join(threads[i], NULL);
+	close(ends[0]);
+}
+
 static inline int bpf(int cmd, union bpf_attr *attr)
 {
 	return syscall(SYS_bpf, cmd, attr, sizeof(*attr));
@@ -136,6 +177,17 @@ static inline int map_op(int cmd, int fd, unsigned int key, void *value, unsigne
 				.value = (unsigned long)value, .flags = flags };
 
 	return bpf(cmd, &attr) ? -errno : 0;
+}
+
+static inline struct stats class_stats(int class)
+{
+	struct stats s = {};
+	struct bpf_map_info info;
+	int fd = map_by_name("stack_stats", &info);
+
+	map_op(BPF_MAP_LOOKUP_ELEM, fd, class, &s, 0);
+	close(fd);
+	return s;
 }
 
 static inline int clear_trace(void)

@@ -18,6 +18,7 @@
 #include <linux/module.h>
 #include <linux/objtool.h>
 #include <linux/pid.h>
+#include <linux/random.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
 #include <linux/seq_file.h>
@@ -34,10 +35,12 @@
 #define BIG_MAX		4096
 #define CLOSED_US	1000
 #define RUNS		15
+#define NAP_MORE	4096
+#define NAP_ROOM	2048	/* what it takes to sleep */
 
 static struct dentry *dir;
 
-static void block_until_killed(void)
+static bool block_until_killed(void)
 {
 	while (!fatal_signal_pending(current)) {
 		set_current_state(TASK_KILLABLE);
@@ -45,48 +48,132 @@ static void block_until_killed(void)
 			schedule();
 		__set_current_state(TASK_RUNNING);
 	}
+	return true;
 }
 
 /*
  * Frames with a pattern until @bytes of the stack are in use, counted from its
- * top. False if a frame is not what it was on the way back.
+ * top; then @at_bottom. False if a frame is not what it was on the way back.
  */
-static noinline bool recurse(unsigned long frame, size_t bytes, bool block)
+static noinline bool recurse(unsigned long frame, size_t bytes, bool (*at_bottom)(void))
 {
 	volatile unsigned long pattern[FRAME_WORDS];
 	unsigned long top = (unsigned long)task_stack_page(current) + THREAD_SIZE;
+	unsigned long seed = frame * 0x10001UL + (unsigned long)current;
 	bool ok = true;
 	unsigned int i;
 
 	for (i = 0; i < FRAME_WORDS; i++)
-		pattern[i] = frame * 0x10001UL + i;
+		pattern[i] = seed + i;
 	if (top - current_stack_pointer < bytes)
-		ok = recurse(frame + 1, bytes, block);
-	else if (block)
-		block_until_killed();
+		ok = recurse(frame + 1, bytes, at_bottom);
+	else if (at_bottom)
+		ok = at_bottom();
 	for (i = 0; i < FRAME_WORDS; i++)
-		ok &= pattern[i] == frame * 0x10001UL + i;
+		ok &= pattern[i] == seed + i;
 	return ok;
+}
+
+/*
+ * The page tables' answer, not the counters'. The stack need not be pinned:
+ * only its address is used, and vmalloc page tables stay.
+ */
+static int stack_pages(struct task_struct *task)
+{
+	void *stack = READ_ONCE(task->stack);
+	unsigned long offset;
+	int n = 0;
+
+	if (!stack)
+		return -ESRCH;
+	for (offset = 0; offset < THREAD_SIZE; offset += PAGE_SIZE)
+		n += !!vmalloc_to_page(stack + offset);
+	return n;
+}
+
+/* kB that were mapped when the last writer was through, before it gave them back. */
+static u64 mapped_kb;
+
+static int mapped_get(void *data, u64 *val)
+{
+	*val = mapped_kb;
+	return 0;
+}
+
+static void note_mapped(void)
+{
+	mapped_kb = stack_pages(current) * PAGE_SIZE / 1024;
 }
 
 static int recurse_set(void *data, u64 bytes)
 {
-	return recurse(0, bytes, false) ? 0 : -EIO;
+	bool ok = recurse(0, bytes, NULL);
+
+	note_mapped();
+	return ok ? 0 : -EIO;
 }
-DEFINE_DEBUGFS_ATTRIBUTE(recurse_fops, NULL, recurse_set, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(recurse_fops, mapped_get, recurse_set, "%llu\n");
 
 /* And stay there until killed. */
 static int block_set(void *data, u64 bytes)
 {
-	return recurse(0, bytes, true) ? 0 : -EIO;
+	return recurse(0, bytes, block_until_killed) ? 0 : -EIO;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(block_fops, NULL, block_set, "%llu\n");
 
 static int ensure_set(void *data, u64 bytes)
 {
-	return stack_ensure(bytes, GFP_KERNEL);
+	int ret = stack_ensure(bytes, GFP_KERNEL);
+
+	note_mapped();
+	return ret;
 }
-DEFINE_DEBUGFS_ATTRIBUTE(ensure_fops, NULL, ensure_set, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(ensure_fops, mapped_get, ensure_set, "%llu\n");
+
+/* Ask for it, then use it. */
+static int deep_set(void *data, u64 bytes)
+{
+	return stack_ensure(bytes, GFP_KERNEL) ?: recurse_set(data, bytes);
+}
+DEFINE_DEBUGFS_ATTRIBUTE(deep_fops, mapped_get, deep_set, "%llu\n");
+
+/* And stay there until killed. */
+static int hold_set(void *data, u64 bytes)
+{
+	return stack_ensure(bytes, GFP_KERNEL) ?: block_set(data, bytes);
+}
+DEFINE_DEBUGFS_ATTRIBUTE(hold_fops, NULL, hold_set, "%llu\n");
+
+/* Sleep, and right after that need more. */
+static bool nap(void)
+{
+	msleep(1 + get_random_u32_below(20));
+	if (stack_ensure(NAP_MORE, GFP_KERNEL))
+		return true;
+	return recurse(1, THREAD_SIZE - (current_stack_pointer & (THREAD_SIZE - 1)) + NAP_MORE / 2,
+		       NULL);
+}
+
+/* Down there, on pages that are there. */
+static int nap_set(void *data, u64 bytes)
+{
+	int ret = stack_ensure(bytes + NAP_ROOM, GFP_KERNEL);
+
+	return ret ?: recurse(0, bytes, nap) ? 0 : -EIO;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(nap_fops, NULL, nap_set, "%llu\n");
+
+/* Ask for it, sleep for a second, then use it. */
+static int later_set(void *data, u64 bytes)
+{
+	int ret = stack_ensure(bytes, GFP_KERNEL);
+
+	if (ret)
+		return ret;
+	msleep(1000);
+	return recurse_set(data, bytes);
+}
+DEFINE_DEBUGFS_ATTRIBUTE(later_fops, mapped_get, later_set, "%llu\n");
 
 /* Load a byte from @from with SP at @sp. Return: 0, or -EFAULT by the fixup. */
 static noinline int load_at(unsigned long sp, const char *from)
@@ -169,23 +256,6 @@ static int peek_set(void *data, u64 offset)
 	return load_at(current_stack_pointer, task_stack_page(current) + offset);
 }
 DEFINE_DEBUGFS_ATTRIBUTE(peek_fops, NULL, peek_set, "%llu\n");
-
-/*
- * The page tables' answer, not the counters'. The stack need not be pinned:
- * only its address is used, and vmalloc page tables stay.
- */
-static int stack_pages(struct task_struct *task)
-{
-	void *stack = READ_ONCE(task->stack);
-	unsigned long offset;
-	int n = 0;
-
-	if (!stack)
-		return -ESRCH;
-	for (offset = 0; offset < THREAD_SIZE; offset += PAGE_SIZE)
-		n += !!vmalloc_to_page(stack + offset);
-	return n;
-}
 
 /* The value written last is a pid; reading gives its pages. */
 static int pages_set(void *data, u64 pid)
@@ -408,9 +478,13 @@ DEFINE_SHOW_ATTRIBUTE(measure);
 static int __init testmod_init(void)
 {
 	dir = debugfs_create_dir("stack_policy_test", NULL);
-	debugfs_create_file("recurse", 0200, dir, NULL, &recurse_fops);
+	debugfs_create_file("recurse", 0600, dir, NULL, &recurse_fops);
 	debugfs_create_file("block", 0200, dir, NULL, &block_fops);
-	debugfs_create_file("ensure", 0200, dir, NULL, &ensure_fops);
+	debugfs_create_file("ensure", 0600, dir, NULL, &ensure_fops);
+	debugfs_create_file("deep", 0600, dir, NULL, &deep_fops);
+	debugfs_create_file("nap", 0200, dir, NULL, &nap_fops);
+	debugfs_create_file("later", 0600, dir, NULL, &later_fops);
+	debugfs_create_file("hold", 0200, dir, NULL, &hold_fops);
 	debugfs_create_file("edge", 0200, dir, NULL, &edge_fops);
 	debugfs_create_file("window", 0200, dir, NULL, &window_fops);
 	debugfs_create_file("measure", 0400, dir, NULL, &measure_fops);

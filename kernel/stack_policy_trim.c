@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * When stacks are trimmed: a walk over all threads, a few at a time, finds who
+ * has slept for long and who has kept what it grew. On its way it
+ * counts how deep the threads are. Knows threads and time, not memory.
+ */
+#define pr_fmt(fmt) "stack_policy: " fmt
+
+#include <linux/debugfs.h>
+#include <linux/init.h>
+#include <linux/jiffies.h>
+#include <linux/kstack.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/task_stack.h>
+#include <linux/sysctl.h>
+#include <linux/workqueue.h>
+
+#include "stack_policy.h"
+
+/*
+ * 5,120 threads a second at most, and a second's rest between two walks. What
+ * that costs: "make bench BENCH=walk".
+ */
+#define WALK_BATCH	256
+#define WALK_PAUSE	(HZ / 20)
+#define WALK_REST	HZ
+
+#define COLD_SECS_MAX	(24 * 60 * 60)
+
+/* kernel.stack_policy_cold_secs; 0: never */
+static unsigned int cold_secs __read_mostly = 10;
+
+struct depths {
+	u32	switched_out[STACK_POLICY_DEPTHS];
+	u32	high_water[STACK_POLICY_DEPTHS];
+};
+
+/* Of the walk that is under way, for it alone, and of the last that is complete. */
+static struct depths counting[STACK_CLASS_MAX], counted[STACK_CLASS_MAX];
+
+static void walk_fn(struct work_struct *work);
+static DECLARE_DELAYED_WORK(walk, walk_fn);
+
+static unsigned int kilobyte(unsigned long bytes)
+{
+	return min((bytes ? bytes - 1 : 0) / 1024, STACK_POLICY_DEPTHS - 1UL);
+}
+
+static void count_depths(struct task_struct *task, const struct kstack *ks)
+{
+	struct depths *depths = &counting[READ_ONCE(task->stack_class)];
+
+	depths->switched_out[kilobyte(kstack_depth(task))]++;
+	depths->high_water[kilobyte(READ_ONCE(ks->high))]++;
+}
+
+static bool is_cold(const struct kstack *ks)
+{
+	unsigned int secs = READ_ONCE(cold_secs);
+
+	return secs && (u32)jiffies - ks->seen_at >= secs * HZ;
+}
+
+static void trim(struct task_struct *task, struct kstack *ks, bool cold)
+{
+	if (cold && kstack_trim_blocked(task))
+		return;
+	/* It kept that because it grows often. */
+	if (kstack_mapped(ks) > READ_ONCE(ks->populate))
+		kstack_trim_soon(ks);
+}
+
+/* The walk's: ages a thread. Its pages are looked at only if it has run since. */
+static void visit(struct task_struct *task, struct kstack *ks)
+{
+	u32 switches = READ_ONCE(task->nvcsw) + READ_ONCE(task->nivcsw);
+
+	if (switches != ks->seen_switches || !ks->high) {
+		ks->seen_switches = switches;
+		ks->seen_at = jiffies;
+		kstack_note_high(ks);
+	}
+	count_depths(task, ks);
+	trim(task, ks, is_cold(ks));
+}
+
+static void visit_to_trim(struct task_struct *task, struct kstack *ks)
+{
+	trim(task, ks, true);
+}
+
+/*
+ * The next threads from *@pid on. They are pinned one by one; RCU only keeps
+ * them from being freed. False if there are no more.
+ */
+static bool visit_some(int *pid, void (*visit_one)(struct task_struct *task,
+						   struct kstack *ks))
+{
+	unsigned int i;
+
+	guard(rcu)();
+	for (i = 0; i < WALK_BATCH; i++) {
+		struct pid *found = find_ge_pid(*pid, &init_pid_ns);
+		struct task_struct *task;
+
+		if (!found)
+			return false;
+		*pid = pid_nr(found) + 1;
+		task = pid_task(found, PIDTYPE_PID);
+		if (!task || READ_ONCE(task->exit_state) || !try_get_task_stack(task))
+			continue;
+		if (task->kstack)
+			visit_one(task, task->kstack);
+		put_task_stack(task);
+	}
+	return true;
+}
+
+static void publish_depths(void)
+{
+	unsigned int class, i;
+
+	for (class = 0; class < STACK_CLASS_MAX; class++) {
+		for (i = 0; i < STACK_POLICY_DEPTHS; i++) {
+			WRITE_ONCE(counted[class].switched_out[i],
+				   counting[class].switched_out[i]);
+			WRITE_ONCE(counted[class].high_water[i],
+				   counting[class].high_water[i]);
+		}
+	}
+	memset(counting, 0, sizeof(counting));
+}
+
+/* What the last complete walk found. */
+void stack_policy_sum_depths(enum stack_class class, struct stack_policy_stats *sum)
+{
+	unsigned int i;
+
+	for (i = 0; i < STACK_POLICY_DEPTHS; i++) {
+		sum->depth_kb[i] = READ_ONCE(counted[class].switched_out[i]);
+		sum->high_water_kb[i] = READ_ONCE(counted[class].high_water[i]);
+	}
+}
+
+static void walk_fn(struct work_struct *work)
+{
+	static int pid = 1;
+
+	if (visit_some(&pid, visit)) {
+		queue_delayed_work(system_unbound_wq, &walk, WALK_PAUSE);
+		return;
+	}
+	pid = 1;
+	publish_depths();
+	/* Together with what else wakes an idle machine. */
+	queue_delayed_work(system_unbound_wq, &walk, round_jiffies_relative(WALK_REST));
+}
+
+/* debugfs: everybody who is blocked, now, and free it. */
+static ssize_t trim_write(struct file *file, const char __user *buf, size_t len,
+			  loff_t *ppos)
+{
+	int pid = 1;
+
+	while (visit_some(&pid, visit_to_trim))
+		cond_resched();
+	kstack_reclaim();
+	return len;
+}
+
+const struct file_operations stack_policy_trim_fops = {
+	.owner	= THIS_MODULE,
+	.open	= simple_open,
+	.write	= trim_write,
+	.llseek	= noop_llseek,
+};
+
+static const unsigned int cold_secs_max = COLD_SECS_MAX;
+
+static struct ctl_table cold_sysctls[] = {
+	{
+		.procname	= "stack_policy_cold_secs",
+		.data		= &cold_secs,
+		.maxlen		= sizeof(cold_secs),
+		.mode		= 0644,
+		.proc_handler	= proc_douintvec_minmax,
+		.extra1		= SYSCTL_ZERO,
+		.extra2		= (void *)&cold_secs_max,
+	},
+};
+
+static int __init stack_policy_trim_init(void)
+{
+	register_sysctl_init("kernel", cold_sysctls);
+	queue_delayed_work(system_unbound_wq, &walk, WALK_REST);
+	return 0;
+}
+late_initcall(stack_policy_trim_init);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Between kstack.c, which gives stacks their pages, and kstack_trim.c, which
+ * takes them away again.
+ */
+#ifndef _MM_KSTACK_H
+#define _MM_KSTACK_H
+
+#include <linux/kstack.h>
+#include <linux/mm.h>
+#include <asm/kstack.h>
+
+/*
+ * Below a saved stack pointer: what runs on the stack of a thread that is
+ * switched to before the stack is whole again, or an interrupt before it can
+ * grow. See "How much a cold stack keeps" in Documentation/mm/stack-policy.rst.
+ */
+#define KSTACK_MARGIN	1024
+
+static inline unsigned long kstack_top(const struct kstack *ks)
+{
+	return (unsigned long)ks->base + THREAD_SIZE;
+}
+
+static inline pte_t *kstack_ptep(const struct kstack *ks, unsigned long addr)
+{
+	return ks->ptep + ((addr - (unsigned long)ks->base) >> PAGE_SHIFT);
+}
+
+/* kstack.c */
+void kstack_note_low(struct kstack *ks);
+bool kstack_install(struct kstack *ks, unsigned long addr, struct page *page);
+int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp);
+struct page *kstack_reserve_take(unsigned int leave);
+void kstack_reserve_put(struct page *page);
+void kstack_charge_later(struct kstack *ks);
+void kstack_charge_growth(struct kstack *ks);
+void kstack_uncharge_slot(struct kstack *ks, unsigned int slot, struct page *page);
+
+/* kstack_trim.c */
+void kstack_trim_reset(struct kstack *ks);
+bool kstack_take_back(struct kstack *ks, unsigned long addr);
+unsigned int kstack_retained(const struct kstack *ks);
+void kstack_forget(struct kstack *ks, unsigned int slot);
+bool kstack_listed(struct kstack *ks);
+void kstack_unlist(struct kstack *ks);
+
+#endif /* _MM_KSTACK_H */

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of how stack memory is given back, one transition at a time.
+ * Included by kstack_trim.c.
+ */
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/kthread.h>
+
+#define POISON		0xa5a5a5a5a5a5a5a5UL
+#define MARGIN_WORDS	(KSTACK_MARGIN / sizeof(long))
+
+/* A kthread that sleeps, and after each wake-up looks at its stack. */
+struct sleeper {
+	struct task_struct	*task;
+	struct kstack		*ks;
+	unsigned int		rounds;		/* that it has slept through */
+	unsigned int		margin;		/* bytes used below the saved SP */
+	unsigned long		before[KSTACK_PAGES], after[KSTACK_PAGES];
+	bool			flag;		/* TIF_KSTACK, when it ran */
+	size_t			ensure;		/* ask for that first */
+};
+
+static void note_pfns(const struct kstack *ks, unsigned long *pfns)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < KSTACK_PAGES; slot++)
+		pfns[slot] = pte_present(kstack_slot(ks, slot)) ?
+			pte_pfn(kstack_slot(ks, slot)) : 0;
+}
+
+/* How much of the poison below @sp is gone. No calls: they would use it up. */
+static __always_inline unsigned int bytes_used_below(unsigned long sp)
+{
+	const unsigned long *word = (unsigned long *)(sp - KSTACK_MARGIN);
+
+	while (word < (unsigned long *)sp && READ_ONCE(*word) == POISON)
+		word++;
+	return sp - (unsigned long)word;
+}
+
+static int sleeper_fn(void *data)
+{
+	struct sleeper *s = data;
+
+	if (s->ensure)
+		stack_ensure(s->ensure, GFP_KERNEL);
+	for (;;) {
+		set_current_state(TASK_UNINTERRUPTIBLE);
+		if (kthread_should_stop())
+			break;
+		schedule();
+		s->margin = max(s->margin, bytes_used_below(arch_kstack_saved_sp(current)));
+		note_pfns(current->kstack, s->after);
+		s->flag = test_thread_flag(TIF_KSTACK);
+		/* Pairs with the loads in wake(): the rest is there then. */
+		smp_store_release(&s->rounds, s->rounds + 1);
+	}
+	__set_current_state(TASK_RUNNING);
+	return 0;
+}
+
+static int is_asleep_fn(struct task_struct *task, void *data)
+{
+	return READ_ONCE(task->__state) == TASK_UNINTERRUPTIBLE && !task->on_rq &&
+	       !task_curr(task);
+}
+
+static bool is_asleep(struct task_struct *task)
+{
+	int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		if (task_call_func(task, is_asleep_fn, NULL))
+			return true;
+		fsleep(1000);
+	}
+	return false;
+}
+
+static void start(struct kunit *test, struct sleeper *s)
+{
+	s->task = kthread_run(sleeper_fn, s, "sleeper");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(s->task));
+	s->ks = s->task->kstack;
+	KUNIT_ASSERT_TRUE(test, is_asleep(s->task));
+	/* Nobody but the tests: the walk may have come by. */
+	KUNIT_ASSERT_EQ(test, refcount_read(&s->task->stack_refcount), 1);
+	note_pfns(s->ks, s->before);
+}
+
+static void stop(struct sleeper *s)
+{
+	kthread_stop(s->task);
+}
+
+/* As the walk does, and the poison that tells how much of the margin is used. */
+static unsigned int trim(struct sleeper *s)
+{
+	unsigned long sp = arch_kstack_saved_sp(s->task);
+	unsigned int nr;
+
+	if (!try_get_task_stack(s->task))
+		return 0;
+	memset64((u64 *)(sp - KSTACK_MARGIN), POISON, MARGIN_WORDS);
+	nr = kstack_trim_blocked(s->task);
+	put_task_stack(s->task);
+	return nr;
+}
+
+static bool wake(struct sleeper *s)
+{
+	unsigned int rounds = s->rounds;
+	int tries;
+
+	wake_up_process(s->task);
+	for (tries = 0; tries < 1000; tries++) {
+		/* Pairs with the store in sleeper_fn(). */
+		if (smp_load_acquire(&s->rounds) != rounds)
+			return is_asleep(s->task);
+		fsleep(1000);
+	}
+	return false;
+}
+
+static void retained_keeps_the_page(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	pte_t pte;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	pte = mk_pte(page, PAGE_KERNEL);
+	KUNIT_EXPECT_FALSE(test, arch_kstack_pte_retained(pte));
+	KUNIT_EXPECT_FALSE(test, arch_kstack_pte_retained(__pte(0)));
+	pte = arch_kstack_mk_retained(pte, false);
+	KUNIT_EXPECT_FALSE(test, pte_present(pte));
+	KUNIT_EXPECT_FALSE(test, pte_none(pte));
+	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_retained(pte));
+	KUNIT_EXPECT_FALSE(test, arch_kstack_pte_asked(pte));
+	KUNIT_EXPECT_PTR_EQ(test, pte_page(pte), page);
+	/* What the hardware could speculate on is not the page. */
+	KUNIT_EXPECT_NE(test, (pte.pte & PTE_PFN_MASK) >> PAGE_SHIFT, page_to_pfn(page));
+	pte = arch_kstack_mk_retained(pte, true);
+	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_asked(pte));
+	KUNIT_EXPECT_PTR_EQ(test, pte_page(pte), page);
+	__free_page(page);
+}
+
+static void trimmed_to_what_it_uses(struct kunit *test)
+{
+	struct sleeper s = {};
+
+	start(test, &s);
+	KUNIT_EXPECT_EQ(test, kstack_mapped(s.ks), 12 * 1024);
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	KUNIT_EXPECT_EQ(test, kstack_mapped(s.ks), PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, s.task->stack_low, kstack_low(s.ks));
+	KUNIT_EXPECT_EQ(test, kstack_retained(s.ks), 2);
+	KUNIT_EXPECT_EQ(test, s.ks->want, 12 * 1024);
+	KUNIT_EXPECT_TRUE(test, test_tsk_thread_flag(s.task, TIF_KSTACK));
+	KUNIT_EXPECT_TRUE(test, kstack_listed(s.ks));
+	KUNIT_EXPECT_EQ(test, trim(&s), 0);
+	stop(&s);
+}
+
+static void woken_takes_its_pages_back(struct kunit *test)
+{
+	struct sleeper s = {};
+
+	mutex_lock(&reclaim_mutex);
+	start(test, &s);
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	KUNIT_EXPECT_TRUE(test, wake(&s));
+	KUNIT_EXPECT_MEMEQ(test, s.before, s.after, sizeof(s.before));
+	KUNIT_EXPECT_FALSE(test, s.flag);
+	KUNIT_EXPECT_EQ(test, s.task->stack_low, kstack_low(s.ks));
+	KUNIT_EXPECT_EQ(test, s.ks->want, 0);
+	mutex_unlock(&reclaim_mutex);
+	stop(&s);
+}
+
+static void reclaimed_is_replaced(struct kunit *test)
+{
+	struct sleeper s = {};
+	unsigned int slot;
+
+	start(test, &s);
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	kstack_reclaim();
+	KUNIT_EXPECT_EQ(test, kstack_retained(s.ks), 0);
+	KUNIT_EXPECT_FALSE(test, kstack_listed(s.ks));
+	KUNIT_EXPECT_TRUE(test, pte_none(kstack_slot(s.ks, KSTACK_PAGES - 2)));
+	KUNIT_EXPECT_EQ(test, hweight8(s.ks->accounted), 1);
+	KUNIT_EXPECT_TRUE(test, wake(&s));
+	for (slot = KSTACK_PAGES - 3; slot < KSTACK_PAGES; slot++)
+		KUNIT_EXPECT_NE(test, s.after[slot], 0);
+	KUNIT_EXPECT_FALSE(test, s.flag);
+	/* By the refill, an interrupt later. */
+	KUNIT_EXPECT_EQ(test, hweight8(s.ks->accounted), 3);
+	stop(&s);
+}
+
+/* Reclaim has begun, and the thread is faster. */
+static void asked_can_be_taken_back(struct kunit *test)
+{
+	unsigned long from = ULONG_MAX, to = 0;
+	struct sleeper s = {};
+
+	mutex_lock(&reclaim_mutex);
+	start(test, &s);
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	kstack_ask(s.ks, &from, &to);
+	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_asked(kstack_slot(s.ks, KSTACK_PAGES - 2)));
+	KUNIT_EXPECT_EQ(test, to - from, THREAD_SIZE);
+	KUNIT_EXPECT_TRUE(test, wake(&s));
+	KUNIT_EXPECT_MEMEQ(test, s.before, s.after, sizeof(s.before));
+	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 0);
+	/* And slept again: unmapped after the flush began. */
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 0);
+	KUNIT_EXPECT_EQ(test, kstack_retained(s.ks), 2);
+	/* Not before it was asked for. */
+	kstack_ask(s.ks, &from, &to);
+	flush_tlb_kernel_range(from, to);
+	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 2);
+	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 0);
+	mutex_unlock(&reclaim_mutex);
+	stop(&s);
+}
+
+static void pinned_is_not_trimmed(struct kunit *test)
+{
+	struct sleeper s = {};
+
+	start(test, &s);
+	KUNIT_ASSERT_NOT_NULL(test, try_get_task_stack(s.task));
+	KUNIT_EXPECT_EQ(test, trim(&s), 0);
+	KUNIT_EXPECT_EQ(test, kstack_mapped(s.ks), 12 * 1024);
+	KUNIT_EXPECT_EQ(test, s.task->stack_low, kstack_low(s.ks));
+	put_task_stack(s.task);
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	stop(&s);
+}
+
+static void running_is_not_trimmed(struct kunit *test)
+{
+	unsigned long mapped = kstack_mapped(current->kstack);
+
+	KUNIT_ASSERT_NOT_NULL(test, try_get_task_stack(current));
+	KUNIT_EXPECT_EQ(test, kstack_trim_blocked(current), 0);
+	put_task_stack(current);
+	KUNIT_EXPECT_EQ(test, kstack_mapped(current->kstack), mapped);
+}
+
+/* It has asked for more than it had at creation. */
+static void woken_has_what_it_asked_for(struct kunit *test)
+{
+	struct sleeper s = { .ensure = 20000 };
+	unsigned long mapped;
+
+	start(test, &s);
+	mapped = kstack_mapped(s.ks);
+	KUNIT_EXPECT_GE(test, mapped, 20000);
+	KUNIT_EXPECT_EQ(test, trim(&s), mapped / PAGE_SIZE - 1);
+	kstack_reclaim();
+	KUNIT_EXPECT_TRUE(test, wake(&s));
+	KUNIT_EXPECT_EQ(test, kstack_mapped(s.ks), mapped);
+	stop(&s);
+}
+
+/* As on the way to user mode, but a kthread can be watched. */
+static int excess_fn(void *data)
+{
+	struct kstack *ks = current->kstack;
+	struct sleeper *s = data;
+
+	stack_ensure(20000, GFP_KERNEL);
+	note_pfns(ks, s->before);
+	kstack_trim_current(ks);
+	s->margin = kstack_mapped(ks);
+	s->rounds = kstack_retained(ks);
+	s->flag = test_thread_flag(TIF_KSTACK) && ks->flushed_cpu == raw_smp_processor_id();
+	stack_ensure(20000, GFP_KERNEL);
+	note_pfns(ks, s->after);
+	set_current_state(TASK_UNINTERRUPTIBLE);
+	while (!kthread_should_stop()) {
+		schedule();
+		set_current_state(TASK_UNINTERRUPTIBLE);
+	}
+	__set_current_state(TASK_RUNNING);
+	return 0;
+}
+
+static void excess_is_retained_and_taken_back(struct kunit *test)
+{
+	struct sleeper s = {};
+
+	mutex_lock(&reclaim_mutex);
+	s.task = kthread_create(excess_fn, &s, "excess");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(s.task));
+	kthread_bind(s.task, 0);
+	wake_up_process(s.task);
+	KUNIT_ASSERT_TRUE(test, is_asleep(s.task));
+	KUNIT_EXPECT_EQ(test, s.margin, 12 * 1024);
+	KUNIT_EXPECT_GE(test, s.rounds, 2);
+	KUNIT_EXPECT_TRUE(test, s.flag);
+	KUNIT_EXPECT_MEMEQ(test, s.before, s.after, sizeof(s.before));
+	mutex_unlock(&reclaim_mutex);
+	stop(&s);
+}
+
+static void exit_with_retained_pages(struct kunit *test)
+{
+	struct sleeper s = {};
+	long before;
+	int tries;
+
+	kstack_reclaim();
+	before = atomic_long_read(&nr_retained);
+	mutex_lock(&reclaim_mutex);
+	start(test, &s);
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	KUNIT_EXPECT_GE(test, atomic_long_read(&nr_retained), before + 2);
+	/* Its last steps are on pages that it has taken back. */
+	stop(&s);
+	mutex_unlock(&reclaim_mutex);
+	for (tries = 0; tries < 1000 && atomic_long_read(&nr_retained) > before; tries++)
+		fsleep(1000);
+	KUNIT_EXPECT_LE(test, atomic_long_read(&nr_retained), before);
+}
+
+/* Another CPU writes to a sleeper's stack: that part is not trimmed. */
+struct waiter {
+	struct completion	*done;
+	struct completion	ready;
+	bool			woken;
+};
+
+static int waiter_fn(void *data)
+{
+	DECLARE_COMPLETION_ONSTACK(done);
+	struct waiter *w = data;
+
+	w->done = &done;
+	complete(&w->ready);
+	wait_for_completion(&done);
+	w->woken = true;
+	complete(&w->ready);
+	return 0;
+}
+
+static void objects_on_a_trimmed_stack(struct kunit *test)
+{
+	struct waiter w = {};
+	struct task_struct *task;
+
+	init_completion(&w.ready);
+	task = kthread_run(waiter_fn, &w, "waiter");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	wait_for_completion(&w.ready);
+	KUNIT_ASSERT_TRUE(test, is_asleep(task));
+	KUNIT_ASSERT_NOT_NULL(test, try_get_task_stack(task));
+	KUNIT_EXPECT_EQ(test, kstack_trim_blocked(task), 2);
+	put_task_stack(task);
+	kstack_reclaim();
+	reinit_completion(&w.ready);
+	complete(w.done);
+	wait_for_completion(&w.ready);
+	KUNIT_EXPECT_TRUE(test, w.woken);
+}
+
+/* The most that was needed below the saved SP, interrupts included. */
+static void margin_is_enough(struct kunit *test)
+{
+	struct sleeper s = {};
+	unsigned int i;
+
+	start(test, &s);
+	for (i = 0; i < 50; i++) {
+		KUNIT_ASSERT_EQ(test, trim(&s), 2);
+		if (i % 2)
+			kstack_reclaim();
+		KUNIT_ASSERT_TRUE(test, wake(&s));
+	}
+	kunit_info(test, "%u of %u bytes of the margin used", s.margin, KSTACK_MARGIN);
+	KUNIT_EXPECT_GT(test, s.margin, 0);
+	KUNIT_EXPECT_LT(test, s.margin, KSTACK_MARGIN);
+	KUNIT_EXPECT_EQ(test, s.ks->grows[KSTACK_FAULT], 0);
+	stop(&s);
+}
+
+static struct kunit_case kstack_test_cases[] = {
+	KUNIT_CASE(retained_keeps_the_page),
+	KUNIT_CASE(trimmed_to_what_it_uses),
+	KUNIT_CASE(woken_takes_its_pages_back),
+	KUNIT_CASE(reclaimed_is_replaced),
+	KUNIT_CASE(asked_can_be_taken_back),
+	KUNIT_CASE(pinned_is_not_trimmed),
+	KUNIT_CASE(running_is_not_trimmed),
+	KUNIT_CASE(woken_has_what_it_asked_for),
+	KUNIT_CASE(excess_is_retained_and_taken_back),
+	KUNIT_CASE(exit_with_retained_pages),
+	KUNIT_CASE(objects_on_a_trimmed_stack),
+	KUNIT_CASE(margin_is_enough),
+	{}
+};
+
+static struct kunit_suite kstack_test_suite = {
+	.name = "stack_policy_trim",
+	.test_cases = kstack_test_cases,
+};
+kunit_test_suite(kstack_test_suite);

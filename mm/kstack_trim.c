@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Giving stack memory back. Pages that are out of use are unmapped and retained
+ * (trim), given to their stack again when it needs them, or freed after a flush
+ * of all TLBs (reclaim). What a slot can be, who may change it, and why nobody
+ * can write to a page that is somebody else's by then: "Giving memory back" in
+ * Documentation/mm/stack-policy.rst.
+ */
+#define pr_fmt(fmt) "kstack: " fmt
+
+#include <linux/irqflags.h>
+#include <linux/kstack.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/resume_user_mode.h>
+#include <linux/sched/task_stack.h>
+#include <linux/shrinker.h>
+#include <linux/stack_policy.h>
+#include <linux/task_work.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include <asm/tlbflush.h>
+
+#include "kstack.h"
+
+/* Reclaim when so many pages are retained, or the first has been so long. */
+#define RECLAIM_BATCH		1024
+#define RECLAIM_AGE		HZ
+
+/*
+ * A thread that grows again and again drops its excess once in this time, and
+ * keeps it in between.
+ */
+#define TRIM_INTERVAL		HZ
+
+/* What switch-in leaves in the reserve, for overflows. */
+#define RESERVE_FOR_FAULTS	(KSTACK_RESERVE / 2)
+
+/* Stacks that may have RETAINED slots. */
+static LIST_HEAD(retaining);
+/* Protects that list. */
+static DEFINE_SPINLOCK(retaining_lock);
+/* RETAINED slots of all stacks. Changed in faults too. */
+static atomic_long_t nr_retained;
+/*
+ * Only its holder marks slots as asked, frees their pages, and takes stacks off
+ * the list.
+ */
+static DEFINE_MUTEX(reclaim_mutex);
+
+static void kstack_reclaim_fn(struct work_struct *work)
+{
+	kstack_reclaim();
+}
+static DECLARE_DELAYED_WORK(reclaim_work, kstack_reclaim_fn);
+
+static pte_t kstack_slot(const struct kstack *ks, unsigned int slot)
+{
+	return READ_ONCE(ks->ptep[slot]);
+}
+
+/* RETAINED slots. Stable for nobody, so: a hint, or the caller excludes changes. */
+unsigned int kstack_retained(const struct kstack *ks)
+{
+	unsigned int slot, nr = 0;
+
+	for (slot = 0; slot < KSTACK_PAGES; slot++)
+		nr += arch_kstack_pte_retained(kstack_slot(ks, slot));
+	return nr;
+}
+
+/*
+ * RETAINED to PRESENT: the same page, so a translation that some TLB may still
+ * have is right again. Any context, by code on this stack only. False if the
+ * slot is EMPTY.
+ */
+bool notrace kstack_take_back(struct kstack *ks, unsigned long addr)
+{
+	pte_t *ptep = kstack_ptep(ks, addr);
+	pte_t old = READ_ONCE(*ptep);
+
+	while (arch_kstack_pte_retained(old)) {
+		pte_t new = mk_pte(pte_page(old), PAGE_KERNEL);
+
+		/* Reclaim may mark or free it, a fault may be faster. */
+		if (!try_cmpxchg(&ptep->pte, &old.pte, new.pte))
+			continue;
+		if (ks->stats) {
+			this_cpu_inc(ks->stats->pages);
+			this_cpu_dec(ks->stats->retained);
+		}
+		atomic_long_dec(&nr_retained);
+		return true;
+	}
+	return pte_present(old);
+}
+
+/*
+ * Keep how deep the thread has been, which the pages may not be there to tell.
+ * The caller holds a reference to the stack.
+ */
+void kstack_note_high(struct kstack *ks)
+{
+	WRITE_ONCE(ks->high, kstack_high_water(ks));
+}
+
+/*
+ * PRESENT to RETAINED, from the lowest page up to @keep, so that what is mapped
+ * stays one run. Nothing below @keep is in use, and the thread does not run
+ * meanwhile except here: it is current with interrupts off, or blocked.
+ *
+ * @pins: references to the stack that the thread and the caller hold. Who has
+ * another one may read all that was mapped when he got it.
+ */
+static unsigned int kstack_retain(struct kstack *ks, unsigned long keep,
+				  enum kstack_trim what, int pins)
+{
+	struct task_struct *task = ks->task;
+	unsigned int nr = 0;
+	unsigned long addr;
+
+	lockdep_assert_irqs_disabled();
+	if (kstack_low(ks) >= keep)
+		return 0;
+	WRITE_ONCE(task->stack_low, keep);
+	/*
+	 * Pairs with the increment in try_get_task_stack(), fully ordered on
+	 * x86: either it is seen here, or stack_low by who reads the stack.
+	 */
+	smp_mb();
+	if (refcount_read(&task->stack_refcount) > pins) {
+		kstack_note_low(ks);
+		return 0;
+	}
+	/* Looked up again: if this loop itself overflows, it has grown again. */
+	while ((addr = kstack_low(ks)) < keep) {
+		pte_t *ptep = kstack_ptep(ks, addr);
+
+		xchg(&ptep->pte, arch_kstack_mk_retained(*ptep, false).pte);
+		atomic_long_inc(&nr_retained);
+		this_cpu_dec(ks->stats->pages);
+		this_cpu_inc(ks->stats->retained);
+		nr++;
+	}
+	kstack_note_low(ks);
+	ks->trims[what]++;
+	this_cpu_inc(ks->stats->trims[what]);
+	/* Restores what is missing, flushes where it has to. */
+	set_tsk_thread_flag(task, TIF_KSTACK);
+	return nr;
+}
+
+/* After slots have become RETAINED: have them reclaimed one day. */
+static void kstack_retained_later(struct kstack *ks, enum kstack_trim what,
+				  unsigned int nr)
+{
+	long retained = atomic_long_read(&nr_retained);
+
+	spin_lock(&retaining_lock);
+	if (list_empty(&ks->retained))
+		list_add_tail(&ks->retained, &retaining);
+	spin_unlock(&retaining_lock);
+	if (retained >= RECLAIM_BATCH)
+		mod_delayed_work(system_unbound_wq, &reclaim_work, 0);
+	else
+		queue_delayed_work(system_unbound_wq, &reclaim_work, RECLAIM_AGE);
+	stack_policy_record_trim(ks, what, nr);
+}
+
+/* Where a stack can be cut that is in use above @sp. */
+static unsigned long kstack_cut(unsigned long sp)
+{
+	return (sp - KSTACK_MARGIN) & PAGE_MASK;
+}
+
+/*
+ * This CPU may have translations of RETAINED slots from before they were
+ * unmapped. The thread would use these pages without taking them back, and
+ * reclaim would take them away under it. True if there are such slots.
+ */
+static notrace bool kstack_flush_retained(struct kstack *ks)
+{
+	int cpu = smp_processor_id();
+	bool retained = false;
+	unsigned int slot;
+
+	for (slot = 0; slot < KSTACK_PAGES; slot++) {
+		if (!arch_kstack_pte_retained(kstack_slot(ks, slot)))
+			continue;
+		retained = true;
+		if (ks->flushed_cpu != cpu)
+			arch_kstack_flush_here((unsigned long)ks->base + slot * PAGE_SIZE);
+	}
+	ks->flushed_cpu = cpu;
+	return retained;
+}
+
+/* The excess of current, which is on its way to user mode. */
+static void kstack_trim_current(struct kstack *ks)
+{
+	unsigned long cut, flags;
+	unsigned int nr;
+
+	kstack_note_high(ks);
+	local_irq_save(flags);
+	cut = min(kstack_cut(current_stack_pointer), kstack_top(ks) - ks->populate);
+	nr = kstack_retain(ks, cut, KSTACK_EXCESS, 1);
+	if (nr) {
+		ks->flushed_cpu = -1;
+		kstack_flush_retained(ks);
+	}
+	local_irq_restore(flags);
+	if (!nr)
+		return;
+	ks->trimmed_at = jiffies;
+	kstack_retained_later(ks, KSTACK_EXCESS, nr);
+}
+
+/*
+ * What switch-in did not find in the reserve, as far as it is needed from here.
+ * No reclaim: that would go deep on a stack that is short. If it fails, the next
+ * switch-in tries again.
+ */
+static void kstack_top_up(struct kstack *ks)
+{
+	unsigned long mapped = kstack_mapped(ks);
+
+	if (!kstack_populate(ks, ks->populate, NUMA_NO_NODE,
+			     (GFP_KERNEL & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN | __GFP_ZERO))
+		ks->want = 0;
+	this_cpu_add(ks->stats->topped_up, (kstack_mapped(ks) - mapped) / PAGE_SIZE);
+	kstack_charge_growth(ks);
+}
+
+static bool kstack_trim_is_due(const struct kstack *ks)
+{
+	return !ks->trims[KSTACK_EXCESS] ||
+	       (u32)jiffies - READ_ONCE(ks->trimmed_at) >= TRIM_INTERVAL;
+}
+
+/* task_work: current is on its way to user mode, or exits. */
+static void kstack_work_fn(struct callback_head *head)
+{
+	struct kstack *ks = container_of(head, struct kstack, work);
+
+	/* First: what somebody wants from here on is queued again. */
+	xchg(&ks->work_queued, false);
+	if (current->flags & PF_EXITING)
+		return;
+	if (kstack_mapped(ks) < ks->want)
+		kstack_top_up(ks);
+	if (kstack_mapped(ks) > ks->populate && kstack_trim_is_due(ks))
+		kstack_trim_current(ks);
+}
+
+/*
+ * Have the thread trim itself, or complete itself, on its way to user mode; when
+ * it goes there next, no CPU is disturbed for that. Any context but NMI. A kthread
+ * never gets there.
+ */
+notrace void kstack_trim_soon(struct kstack *ks)
+{
+	struct task_struct *task = ks->task;
+
+	if (task->flags & PF_KTHREAD || xchg(&ks->work_queued, true))
+		return;
+	if (task_work_add(task, &ks->work, TWA_NONE))
+		WRITE_ONCE(ks->work_queued, false);
+	else
+		set_tsk_thread_flag(task, TIF_NOTIFY_RESUME);
+}
+
+/*
+ * task_call_func() holds off whoever could wake the thread. A thread that is off
+ * the runqueue may still be on its CPU and its stack: __schedule() drops the
+ * runqueue's lock where it looks for work on other CPUs.
+ */
+static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
+{
+	unsigned int state = READ_ONCE(task->__state);
+	struct kstack *ks = task->kstack;
+	unsigned int *nr = data, mapped;
+
+	if (state == TASK_RUNNING || state == TASK_WAKING || task->on_rq || task_curr(task))
+		return -EBUSY;
+	/* A dead one does not hold its stack any more: @pins would be wrong. */
+	if (state & TASK_DEAD || ks->populate == ks->limit)
+		return -EBUSY;
+	mapped = kstack_mapped(ks);
+	*nr = kstack_retain(ks, kstack_cut(arch_kstack_saved_sp(task)), KSTACK_COLD, 2);
+	if (*nr) {
+		ks->want = max(ks->want, mapped);
+		/* No TLB has been flushed. */
+		ks->flushed_cpu = -1;
+	}
+	return 0;
+}
+
+/**
+ * kstack_trim_blocked - trim a thread that sleeps to what it uses
+ * @tsk: the thread; the caller has its stack from try_get_task_stack()
+ *
+ * When it is switched to it gets back what it had: it may have asked for it.
+ *
+ * Context: process.
+ * Return: pages that were unmapped; none if it runs, if its stack is permanent,
+ * if somebody else holds it, or if there are none.
+ */
+unsigned int kstack_trim_blocked(struct task_struct *tsk)
+{
+	struct kstack *ks = tsk->kstack;
+	unsigned int nr = 0;
+
+	/* Who frees memory for others has to find his own stack in place. */
+	if (READ_ONCE(ks->populate) == READ_ONCE(ks->limit) || READ_ONCE(tsk->exit_state) ||
+	    READ_ONCE(tsk->flags) & PF_MEMALLOC)
+		return 0;
+	/* Not worth a lock. */
+	if (kstack_low(ks) >= kstack_cut(arch_kstack_saved_sp(tsk)))
+		return 0;
+	kstack_note_high(ks);
+	if (task_call_func(tsk, kstack_trim_blocked_fn, &nr) || !nr)
+		return 0;
+	kstack_retained_later(ks, KSTACK_COLD, nr);
+	return nr;
+}
+
+/*
+ * What cold trimming took, from what is still there: the stack's own pages,
+ * then the reserve. Never allocates.
+ */
+static notrace void kstack_restore(struct kstack *ks)
+{
+	unsigned long low, to = kstack_top(ks) - ks->want;
+	bool charge = false;
+
+	while ((low = kstack_low(ks)) > to) {
+		struct page *page;
+
+		if (kstack_take_back(ks, low - PAGE_SIZE)) {
+			this_cpu_inc(ks->stats->restored);
+			continue;
+		}
+		page = kstack_reserve_take(RESERVE_FOR_FAULTS);
+		if (!page) {
+			this_cpu_inc(ks->stats->short_switch);
+			kstack_trim_soon(ks);
+			break;
+		}
+		if (kstack_install(ks, low - PAGE_SIZE, page))
+			this_cpu_inc(ks->stats->replaced);
+		else
+			kstack_reserve_put(page);
+		charge = true;
+	}
+	kstack_note_low(ks);
+	if (low <= to)
+		ks->want = 0;
+	if (charge)
+		kstack_charge_later(ks);
+}
+
+/*
+ * On @next's stack, of which it has KSTACK_MARGIN at least. Interrupts are off
+ * and the runqueue is locked, as in a fault that happens there.
+ */
+notrace void stack_policy_switch_in(struct task_struct *next)
+{
+	struct kstack *ks = next->kstack;
+
+	if (ks->want)
+		kstack_restore(ks);
+	if (!kstack_flush_retained(ks) && !ks->want)
+		clear_tsk_thread_flag(next, TIF_KSTACK);
+}
+
+/*
+ * Mark what is RETAINED now: when these marks are seen after the flush, the
+ * slot was unmapped before it, and has been all the time.
+ */
+static void kstack_ask(struct kstack *ks, unsigned long *from, unsigned long *to)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < KSTACK_PAGES; slot++) {
+		pte_t old = kstack_slot(ks, slot);
+
+		/* A thread may be taking it back. */
+		if (arch_kstack_pte_retained(old))
+			cmpxchg(&ks->ptep[slot].pte, old.pte,
+				arch_kstack_mk_retained(old, true).pte);
+	}
+	*from = min(*from, (unsigned long)ks->base);
+	*to = max(*to, kstack_top(ks));
+}
+
+/* RETAINED and asked to EMPTY. Return: pages that were freed. */
+static unsigned int kstack_free_asked(struct kstack *ks)
+{
+	struct page *pages[KSTACK_PAGES];
+	unsigned int slot, nr = 0, i;
+	unsigned long flags;
+
+	spin_lock_irqsave(&ks->charge_lock, flags);
+	for (slot = 0; slot < KSTACK_PAGES; slot++) {
+		pte_t old = kstack_slot(ks, slot);
+
+		if (!arch_kstack_pte_asked(old) ||
+		    cmpxchg(&ks->ptep[slot].pte, old.pte, 0) != old.pte)
+			continue;
+		pages[nr++] = pte_page(old);
+		if (!ks->stats)
+			continue;
+		kstack_uncharge_slot(ks, slot, pte_page(old));
+		this_cpu_dec(ks->stats->retained);
+		this_cpu_inc(ks->stats->reclaimed);
+	}
+	spin_unlock_irqrestore(&ks->charge_lock, flags);
+	atomic_long_sub(nr, &nr_retained);
+	for (i = 0; i < nr; i++)
+		__free_page(pages[i]);
+	return nr;
+}
+
+/* Off the list, unless slots have become RETAINED again. */
+static void kstack_listed_still(struct kstack *ks)
+{
+	spin_lock(&retaining_lock);
+	if (kstack_retained(ks))
+		list_move_tail(&ks->retained, &retaining);
+	else
+		list_del_init_careful(&ks->retained);
+	spin_unlock(&retaining_lock);
+}
+
+static unsigned long kstack_reclaim_locked(void)
+{
+	unsigned long from = ULONG_MAX, to = 0, stacks = 0, pages = 0;
+	struct kstack *ks, *next;
+	LIST_HEAD(batch);
+
+	lockdep_assert_held(&reclaim_mutex);
+	spin_lock(&retaining_lock);
+	list_splice_init(&retaining, &batch);
+	spin_unlock(&retaining_lock);
+	if (list_empty(&batch))
+		return 0;
+
+	list_for_each_entry(ks, &batch, retained)
+		kstack_ask(ks, &from, &to);
+	flush_tlb_kernel_range(from, to);
+	list_for_each_entry_safe(ks, next, &batch, retained) {
+		stacks++;
+		pages += kstack_free_asked(ks);
+		/* The last time that ks is touched: its thread may be gone. */
+		kstack_listed_still(ks);
+		cond_resched();
+	}
+	if (atomic_long_read(&nr_retained) > 0)
+		queue_delayed_work(system_unbound_wq, &reclaim_work, RECLAIM_AGE);
+	stack_policy_record_reclaim(stacks, pages);
+	return pages;
+}
+
+/**
+ * kstack_reclaim - free what stacks retain
+ *
+ * One flush of the TLBs for all of them.
+ *
+ * Context: process, interrupts on.
+ * Return: pages that were freed.
+ */
+unsigned long kstack_reclaim(void)
+{
+	unsigned long pages;
+
+	mutex_lock(&reclaim_mutex);
+	pages = kstack_reclaim_locked();
+	mutex_unlock(&reclaim_mutex);
+	return pages;
+}
+
+/* Of a stack without a thread: is it on the list, or just taken off? */
+bool kstack_listed(struct kstack *ks)
+{
+	/* Pairs with list_del_init_careful(). */
+	return !list_empty_careful(&ks->retained);
+}
+
+/* The page of a RETAINED slot is about to be freed with its stack. */
+void kstack_forget(struct kstack *ks, unsigned int slot)
+{
+	WRITE_ONCE(ks->ptep[slot].pte, 0);
+	atomic_long_dec(&nr_retained);
+}
+
+/*
+ * Did the thread have this address before it was trimmed? Then to give it back is
+ * no favour, and a fault there no bug of the thread.
+ */
+bool kstack_is_owed(const struct kstack *ks, unsigned long address)
+{
+	return address >= kstack_top(ks) - ks->want;
+}
+
+/* Bytes from the top down to where @tsk was when it was switched out last. */
+unsigned long kstack_depth(const struct task_struct *tsk)
+{
+	return kstack_top(tsk->kstack) - arch_kstack_saved_sp(tsk);
+}
+
+/* A stack without a thread is about to be used for something else. */
+void kstack_unlist(struct kstack *ks)
+{
+	if (!kstack_listed(ks))
+		return;
+	mutex_lock(&reclaim_mutex);
+	spin_lock(&retaining_lock);
+	list_del_init(&ks->retained);
+	spin_unlock(&retaining_lock);
+	mutex_unlock(&reclaim_mutex);
+}
+
+/* For its next thread. */
+void kstack_trim_reset(struct kstack *ks)
+{
+	ks->want = 0;
+	ks->high = 0;
+	memset(ks->trims, 0, sizeof(ks->trims));
+	ks->work_queued = false;
+	init_task_work(&ks->work, kstack_work_fn);
+	ks->seen_at = jiffies;
+	ks->seen_switches = 0;
+}
+
+static unsigned long kstack_shrink_count(struct shrinker *shrinker,
+					 struct shrink_control *sc)
+{
+	/* Counted a moment before or after the slots change. */
+	return max(0L, atomic_long_read(&nr_retained));
+}
+
+static unsigned long kstack_shrink_scan(struct shrinker *shrinker,
+					struct shrink_control *sc)
+{
+	unsigned long pages;
+
+	if (!mutex_trylock(&reclaim_mutex))
+		return SHRINK_STOP;
+	pages = kstack_reclaim_locked();
+	mutex_unlock(&reclaim_mutex);
+	return pages ?: SHRINK_STOP;
+}
+
+static int __init kstack_trim_init(void)
+{
+	struct shrinker *shrinker = shrinker_alloc(0, "kstack");
+
+	if (!shrinker) {
+		pr_err("no shrinker, retained pages are freed by age only\n");
+		return 0;
+	}
+	shrinker->count_objects = kstack_shrink_count;
+	shrinker->scan_objects = kstack_shrink_scan;
+	shrinker_register(shrinker);
+	return 0;
+}
+core_initcall(kstack_trim_init);
+
+#if IS_ENABLED(CONFIG_STACK_POLICY_KUNIT_TEST)
+#include "kstack_test.c"
+#endif

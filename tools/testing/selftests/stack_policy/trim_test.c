@@ -1,0 +1,640 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Stack memory that is given back: on the way to user mode, while a thread
+ * sleeps, and under all the races that user space can provoke. Needs
+ * stack_policy_testmod.ko. "trim_test stress SECONDS" does only the last.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "util.h"
+
+#define COLD_SECS	"/proc/sys/kernel/stack_policy_cold_secs"
+#define TRIM		"/sys/kernel/debug/stack_policy/trim"
+#define FAIL		"/sys/kernel/debug/fail_kstack_refill/"
+#define GROUP		CGROUP "trim_test/"
+#define CPU1		"/sys/devices/system/cpu/cpu1/online"
+#define DEEP		"27000"
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static long of_thread(pid_t tid, const char *key)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/stack_policy", tid);
+	return number(path, key);
+}
+
+/* Wait up to 20 s until @tid's @key is @value. Return: what it is. */
+static long wait_for(pid_t tid, const char *key, long value)
+{
+	for (int tries = 0; tries < 400 && of_thread(tid, key) != value; tries++)
+		usleep(50 * 1000);
+	return of_thread(tid, key);
+}
+
+static unsigned long long retained_kb(void)
+{
+	unsigned long long sum = 0;
+
+	for (int class = 0; class < NR_CLASSES; class++)
+		sum += class_stats(class).retained_kb;
+	return sum;
+}
+
+static void reap(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+/* A child that sleeps in the kernel. */
+static pid_t sleeping_child(void)
+{
+	pid_t child = fork();
+
+	while (!child)
+		pause();
+	return child;
+}
+
+FIXTURE(trim) { };
+FIXTURE_SETUP(trim)
+{
+	if (access(MODULE "nap", W_OK) || access(TRIM, W_OK))
+		SKIP(return, "stack_policy_testmod.ko is not loaded");
+	ASSERT_EQ(0, spit(TABLE, "default"));
+	ASSERT_EQ(0, spit(COLD_SECS, "0"));
+}
+FIXTURE_TEARDOWN(trim)
+{
+	spit(TABLE, "default");
+	spit(COLD_SECS, "10");
+}
+
+/* What it grew is gone when the call is over, how deep it went is not. */
+TEST_F(trim, excess_leaves_on_the_way_out)
+{
+	struct stats before = class_stats(TASK), after;
+	int tries;
+
+	ASSERT_EQ(0, spit(MODULE "deep", DEEP));
+	ASSERT_LE(28, atol(slurp(MODULE "deep")));
+	ASSERT_EQ(12, number(MINE, "mapped_kb"));
+	ASSERT_EQ(3, pages_of(syscall(SYS_gettid)));
+	ASSERT_EQ(1, number(MINE, "trims_excess"));
+	ASSERT_LE(27000, number(MINE, "high_water_bytes"));
+	/* Retained, and then freed. */
+	for (tries = 0; tries < 100; tries++) {
+		after = class_stats(TASK);
+		if (after.reclaimed_kb >= before.reclaimed_kb + 16 && !after.retained_kb)
+			break;
+		usleep(50 * 1000);
+	}
+	ASSERT_GT(100, tries);
+	ASSERT_LE(before.trims_excess + 1, after.trims_excess);
+	ASSERT_LE(27000, number(MINE, "high_water_bytes"));
+}
+
+/* Whether it asked for it or not. */
+TEST_F(trim, excess_of_an_overflow_leaves_too)
+{
+	expect_overflow("allowed", "test-trim");
+	ASSERT_EQ(0, spit(MODULE "recurse", DEEP));
+	ASSERT_LE(28, atol(slurp(MODULE "recurse")));
+	ASSERT_EQ(12, wait_for(getpid(), "mapped_kb", 12));
+	ASSERT_LE(1, number(MINE, "trims_excess"));
+}
+
+/* Deep in every call: trimmed once a second, and not in each of them. */
+TEST_F(trim, who_grows_often_keeps_it_for_a_while)
+{
+	double start = now();
+	int kept = 0, calls;
+
+	for (calls = 0; calls < 2000; calls++) {
+		ASSERT_EQ(0, spit(MODULE "deep", DEEP));
+		kept += number(MINE, "mapped_kb") > 12;
+	}
+	ASSERT_GE(2 + now() - start, number(MINE, "trims_excess"));
+	ASSERT_LE(1, number(MINE, "trims_excess"));
+	ASSERT_LE(calls - number(MINE, "trims_excess") - 1, kept);
+	ASSERT_GE(number(MINE, "trims_excess") + 1, number(MINE, "grows_ensure"));
+}
+
+/* What that has left: the walk comes for it, even if the thread never calls again. */
+TEST_F(trim, excess_does_not_stay)
+{
+	pid_t spins = fork();
+
+	if (!spins) {
+		for (int i = 0; i < 5; i++)
+			spit(MODULE "deep", DEEP);
+		for (;;)
+			;
+	}
+	EXPECT_EQ(12, wait_for(spins, "mapped_kb", 12));
+	EXPECT_EQ(0, of_thread(spins, "trims_cold"));
+	reap(spins);
+}
+
+/* Asked for before it went to sleep, trimmed, and there when it woke up. */
+TEST_F(trim, what_was_asked_for_outlasts_a_sleep)
+{
+	struct stats before = class_stats(TASK), after;
+	pid_t child = fork();
+	int status, tries;
+
+	if (!child)
+		_exit(!!spit(MODULE "later", DEEP));
+	for (tries = 0; tries < 100 && of_thread(child, "mapped_kb") != 4; tries++) {
+		usleep(5 * 1000);
+		ASSERT_EQ(0, spit(TRIM, "1"));
+	}
+	EXPECT_GT(100, tries);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_LE(28, atol(slurp(MODULE "later")));
+	after = class_stats(TASK);
+	EXPECT_LE(before.replaced_kb + 24, after.replaced_kb);
+	EXPECT_EQ(before.grows_fault, after.grows_fault);
+}
+
+/* Threads that sleep for cold_secs, and the memory they are left with. */
+TEST_F(trim, sleepers_go_cold_and_come_back)
+{
+	static pthread_t threads[500];
+	struct stats before = class_stats(TASK), cold, after;
+	long kb = kernel_stack_kb(), with;
+	int ends[2], tries;
+
+	ASSERT_EQ(0, start_sleepers(threads, 500, ends));
+	with = kernel_stack_kb();
+	EXPECT_LE(kb + 500 * 12 - 1024, with);
+	ASSERT_EQ(0, spit(COLD_SECS, "1"));
+	for (tries = 0; tries < 400; tries++) {
+		cold = class_stats(TASK);
+		if (cold.trims_cold - before.trims_cold >= 500 && !cold.retained_kb)
+			break;
+		usleep(50 * 1000);
+	}
+	EXPECT_GT(400, tries);
+	EXPECT_LE(500 * 8, cold.reclaimed_kb - before.reclaimed_kb);
+	EXPECT_GE(kb + 500 * 4 + 1024, kernel_stack_kb());
+	stop_sleepers(threads, 500, ends);
+	after = class_stats(TASK);
+	/* Each of them has run again. */
+	EXPECT_LE(500 * 8, after.restored_kb + after.replaced_kb + after.topped_up_kb -
+		  cold.restored_kb - cold.replaced_kb - cold.topped_up_kb);
+	EXPECT_EQ(cold.short_fault, after.short_fault);
+	EXPECT_EQ(cold.grows_fault, after.grows_fault);
+	TH_LOG("500 woken: %llu kB their own, %llu kB from reserves, %llu short, %llu kB topped up",
+	       after.restored_kb - cold.restored_kb, after.replaced_kb - cold.replaced_kb,
+	       after.short_switch - cold.short_switch, after.topped_up_kb - cold.topped_up_kb);
+}
+
+TEST_F(trim, kthreads_go_cold)
+{
+	struct stats before = class_stats(KTHREAD), after;
+	int tries = 0;
+
+	do {
+		ASSERT_EQ(0, spit(TRIM, "1"));
+		usleep(50 * 1000);
+		after = class_stats(KTHREAD);
+	} while (after.trims_cold < before.trims_cold + 10 && tries++ < 100);
+	/* Most of them have nothing to do. */
+	ASSERT_LE(before.trims_cold + 10, after.trims_cold);
+	ASSERT_EQ(before.grows_fault, after.grows_fault);
+}
+
+/* Up to the page that it is on. */
+TEST_F(trim, deep_sleepers_keep_what_they_use)
+{
+	pid_t child = fork();
+	long mapped;
+
+	if (!child)
+		_exit(spit(MODULE "hold", "16000"));
+	for (int tries = 0; tries < 100 && of_thread(child, "mapped_kb") < 20; tries++)
+		usleep(50 * 1000);
+	ASSERT_EQ(0, spit(TRIM, "1"));
+	/* It has asked from where it was, not from the top. */
+	mapped = of_thread(child, "mapped_kb");
+	EXPECT_LE(20, mapped);
+	EXPECT_GE(24, mapped);
+	EXPECT_EQ(0, of_thread(child, "grows_fault"));
+	reap(child);
+}
+
+TEST_F(trim, permanent_stacks_stay)
+{
+	ASSERT_EQ(0, spit(TABLE, "task=24/24"));
+	pid_t child = sleeping_child();
+
+	usleep(200 * 1000);
+	EXPECT_EQ(0, spit(TRIM, "1"));
+	EXPECT_EQ(24, of_thread(child, "mapped_kb"));
+	EXPECT_EQ(0, of_thread(child, "trims_cold"));
+	reap(child);
+	EXPECT_EQ(0, class_stats(KTHREAD_BIG).trims_cold);
+	EXPECT_EQ(0, class_stats(KVM_VCPU).trims_cold);
+}
+
+TEST_F(trim, off_means_off)
+{
+	pid_t child = sleeping_child();
+	unsigned long long before = class_stats(KTHREAD).trims_cold;
+
+	ASSERT_EQ(0, atol(slurp(COLD_SECS)));
+	sleep(4);
+	EXPECT_EQ(12, of_thread(child, "mapped_kb"));
+	EXPECT_EQ(before, class_stats(KTHREAD).trims_cold);
+	reap(child);
+}
+
+TEST_F(trim, cold_secs_takes_seconds)
+{
+	static const char * const bad[] = { "-1", "86401", "x", "4294967296" };
+
+	for (int i = 0; i < 4; i++) {
+		ASSERT_GT(0, spit(COLD_SECS, bad[i])) TH_LOG("\"%s\"", bad[i]);
+		ASSERT_EQ(0, atol(slurp(COLD_SECS)));
+	}
+	ASSERT_EQ(0, spit(COLD_SECS, "86400"));
+	ASSERT_EQ(86400, atol(slurp(COLD_SECS)));
+}
+
+/* Under memory pressure what is retained goes at once. */
+TEST_F(trim, the_shrinker_frees_what_is_retained)
+{
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		pid_t child = fork();
+		long kb;
+
+		if (!child)
+			_exit(spit(MODULE "deep", DEEP));
+		waitpid(child, NULL, 0);
+		ASSERT_EQ(0, spit(MODULE "deep", DEEP));
+		kb = retained_kb();
+		ASSERT_EQ(0, spit("/proc/sys/vm/drop_caches", "2"));
+		if (kb && !retained_kb())
+			break;
+		sleep(1);
+	}
+	ASSERT_GT(20, tries);
+}
+
+/* What was freed is charged to nobody. */
+TEST_F_TIMEOUT(trim, uncharged_when_freed, 60)
+{
+	static pthread_t threads[200];
+	long with = 0, cold = 0;
+	pid_t child;
+	int status;
+
+	spit(CGROUP "cgroup.subtree_control", "+memory");
+	ASSERT_EQ(0, mkdir(GROUP, 0755));
+	child = fork();
+	if (!child) {
+		int ends[2], tries;
+
+		if (spit(GROUP "cgroup.procs", "0") || start_sleepers(threads, 200, ends))
+			_exit(1);
+		for (tries = 0; tries < 100 && with < 200 * 12288; tries++) {
+			usleep(50 * 1000);
+			with = number(GROUP "memory.stat", "kernel_stack");
+		}
+		for (tries = 0; tries < 100; tries++) {
+			spit(TRIM, "1");
+			usleep(100 * 1000);
+			cold = number(GROUP "memory.stat", "kernel_stack");
+			if (cold <= 200 * 4096 + 12288)
+				break;
+		}
+		stop_sleepers(threads, 200, ends);
+		_exit(with < 200 * 12288 || cold > 200 * 4096 + 12288);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	for (status = 0; rmdir(GROUP) && status < 200; status++)
+		usleep(50 * 1000);
+	ASSERT_GT(200, status);
+}
+
+/*
+ * Nothing comes back into the reserves while they are woken: who finds them
+ * used up does with what he has, and gets the rest on his way out.
+ */
+TEST_F_TIMEOUT(trim, woken_without_a_reserve, 60)
+{
+	static pthread_t threads[200];
+	struct stats before, after;
+	int ends[2], tries;
+
+	if (access(FAIL, X_OK))
+		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
+	ASSERT_EQ(0, start_sleepers(threads, 200, ends));
+	before = class_stats(TASK);
+	for (tries = 0; tries < 100; tries++) {
+		ASSERT_EQ(0, spit(TRIM, "1"));
+		if (class_stats(TASK).trims_cold - before.trims_cold >= 200)
+			break;
+		usleep(50 * 1000);
+	}
+	ASSERT_GT(100, tries);
+	before = class_stats(TASK);
+	ASSERT_EQ(0, spit(FAIL "verbose", "0"));
+	ASSERT_EQ(0, spit(FAIL "times", "-1"));
+	ASSERT_EQ(0, spit(FAIL "probability", "100"));
+	stop_sleepers(threads, 200, ends);
+	ASSERT_EQ(0, spit(FAIL "probability", "0"));
+	after = class_stats(TASK);
+	TH_LOG("%llu short, %llu kB topped up, %llu grew by themselves, %llu overflowed",
+	       after.short_switch - before.short_switch,
+	       after.topped_up_kb - before.topped_up_kb,
+	       after.short_ensure - before.short_ensure, after.short_fault - before.short_fault);
+	EXPECT_LT(100, after.short_switch - before.short_switch);
+	EXPECT_LT(100 * 4, after.topped_up_kb - before.topped_up_kb);
+	EXPECT_EQ(0, after.short_fault - before.short_fault);
+}
+
+/* How deep the living are: as many as there are threads. */
+TEST_F(trim, depths_of_living_threads)
+{
+	struct stats s = {};
+	unsigned long long depth, high;
+	pid_t child = fork();
+	int tries;
+
+	if (!child)
+		_exit(spit(MODULE "hold", "20000"));
+	for (tries = 0; tries < 200; tries++) {
+		s = class_stats(TASK);
+		depth = 0;
+		high = 0;
+		for (int i = 0; i < 32; i++) {
+			depth += s.depth_kb[i];
+			high += s.high_water_kb[i];
+		}
+		if (s.depth_kb[19] + s.depth_kb[20] && depth == s.threads && high == depth)
+			break;
+		usleep(50 * 1000);
+	}
+	EXPECT_GT(200, tries);
+	EXPECT_LE(1, s.high_water_kb[19] + s.high_water_kb[20]);
+	reap(child);
+}
+
+TEST_F(trim, tracepoints)
+{
+	pid_t child;
+
+	if (access(TRACING "events/stack_policy", X_OK))
+		SKIP(return, "no tracefs");
+	ASSERT_EQ(0, clear_trace());
+	ASSERT_EQ(0, spit(TRACING "events/stack_policy/stack_trim/enable", "1"));
+	ASSERT_EQ(0, spit(TRACING "events/stack_policy/stack_reclaim/enable", "1"));
+	child = fork();
+	if (!child) {
+		spit(MODULE "deep", DEEP);
+		for (;;)
+			pause();
+	}
+	for (int tries = 0; tries < 100 && !of_thread(child, "trims_cold"); tries++) {
+		usleep(50 * 1000);
+		spit(TRIM, "1");
+	}
+	reap(child);
+	EXPECT_EQ(0, spit(TRACING "events/stack_policy/enable", "0"));
+	EXPECT_LE(1, traced("class=task what=excess bytes="));
+	EXPECT_LE(1, traced("class=task what=cold bytes=8192 mapped=4096"));
+	EXPECT_LE(1, traced("stack_reclaim: stacks="));
+}
+
+#define KUNIT	"/sys/kernel/debug/kunit/stack_policy_trim/"
+
+/* With a tracer that needs stack in each function of the switch. */
+TEST_F_TIMEOUT(trim, margin_is_enough_for_tracers, 120)
+{
+	static const char * const tracers[] = { "function", "function_graph", "nop" };
+	const char *at;
+
+	if (access(KUNIT "run", W_OK) || access(TRACING "current_tracer", W_OK))
+		SKIP(return, "no KUnit tests, or no tracefs");
+	for (int i = 0; i < 3; i++) {
+		if (!strstr(slurp(TRACING "available_tracers"), tracers[i]))
+			continue;
+		ASSERT_EQ(0, spit(TRACING "current_tracer", tracers[i])) TH_LOG("%s", tracers[i]);
+		ASSERT_EQ(0, spit(KUNIT "run", "1"));
+		at = strstr(slurp(KUNIT "results"), "margin_is_enough: ");
+		ASSERT_NE(NULL, at);
+		TH_LOG("%s: %.*s", tracers[i], (int)strcspn(at, "\n"), at);
+		EXPECT_NE(NULL, strstr(at, " ok "));
+		EXPECT_EQ(NULL, strstr(at, "not ok"));
+	}
+}
+
+/*
+ * Everything at once. Threads of one process, so that they share the
+ * translations that a CPU has: deep frames with a pattern, sleeps in there,
+ * from CPU to CPU, all woken together; everybody trimmed and the memory
+ * reclaimed all the time; readers of their files; threads that come and go.
+ */
+#define NR_DIVERS	48
+
+struct stress {
+	volatile int stop;
+	volatile long dives, wrong, trims;
+	pthread_mutex_t lock;
+	pthread_cond_t all;
+};
+
+static void change_cpu(unsigned int *seed)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(rand_r(seed) % sysconf(_SC_NPROCESSORS_ONLN), &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* Dive, and sometimes wait for the others. */
+static void *diver(void *data)
+{
+	static _Atomic unsigned int seeds;
+	unsigned int seed = ++seeds;
+	struct stress *s = data;
+
+	while (!s->stop) {
+		int depth = 6000 + rand_r(&seed) % 20000;
+
+		change_cpu(&seed);
+		if (spit_number(MODULE "nap", depth))
+			__atomic_add_fetch(&s->wrong, 1, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&s->dives, 1, __ATOMIC_RELAXED);
+		if (rand_r(&seed) % 4)
+			continue;
+		pthread_mutex_lock(&s->lock);
+		if (!s->stop)
+			pthread_cond_wait(&s->all, &s->lock);
+		pthread_mutex_unlock(&s->lock);
+	}
+	return NULL;
+}
+
+static void *waker(void *data)
+{
+	struct stress *s = data;
+
+	while (!s->stop) {
+		usleep(20 * 1000);
+		pthread_mutex_lock(&s->lock);
+		pthread_cond_broadcast(&s->all);
+		pthread_mutex_unlock(&s->lock);
+	}
+	return NULL;
+}
+
+static void *trimmer(void *data)
+{
+	struct stress *s = data;
+
+	while (!s->stop) {
+		spit(TRIM, "1");
+		s->trims++;
+		if (s->trims % 16 == 0)
+			spit("/proc/sys/vm/drop_caches", "2");
+	}
+	return NULL;
+}
+
+static void *reader(void *data)
+{
+	struct stress *s = data;
+
+	while (!s->stop) {
+		DIR *dir = opendir("/proc/self/task");
+		struct dirent *entry;
+
+		while (dir && (entry = readdir(dir))) {
+			char path[300], text[4096];
+			int fd;
+
+			snprintf(path, sizeof(path), "/proc/self/task/%s/%s", entry->d_name,
+				 rand() % 2 ? "stack" : "stack_policy");
+			fd = open(path, O_RDONLY);
+			if (fd >= 0 && read(fd, text, sizeof(text)) < 0 && errno != ESRCH)
+				__atomic_add_fetch(&s->wrong, 1, __ATOMIC_RELAXED);
+			close(fd);
+		}
+		if (dir)
+			closedir(dir);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* Dives until then, or -1 if something was not as it has to be. */
+static long stress(int seconds)
+{
+	void *(* const others[])(void *data) = { waker, trimmer, reader };
+	struct stress s = { .lock = PTHREAD_MUTEX_INITIALIZER, .all = PTHREAD_COND_INITIALIZER };
+	pthread_t divers[NR_DIVERS], other[3];
+	double end = now() + seconds;
+
+	for (int i = 0; i < 3; i++)
+		if (pthread_create(&other[i], NULL, others[i], &s))
+			return -1;
+	for (int i = 0; i < NR_DIVERS; i++)
+		if (pthread_create(&divers[i], NULL, diver, &s))
+			return -1;
+	while (now() < end && !s.wrong) {
+		pid_t child = fork();
+
+		/* Exit with retained pages, and a stack for the next one. */
+		if (!child)
+			_exit(!!spit(MODULE "nap", "24000"));
+		if (child < 0 || waitpid(child, (int *)&s.wrong, 0) != child)
+			return -1;
+	}
+	s.stop = 1;
+	pthread_mutex_lock(&s.lock);
+	pthread_cond_broadcast(&s.all);
+	pthread_mutex_unlock(&s.lock);
+	for (int i = 0; i < NR_DIVERS; i++)
+		pthread_join(divers[i], NULL);
+	for (int i = 0; i < 3; i++)
+		pthread_join(other[i], NULL);
+	return s.wrong ? -1 : s.dives;
+}
+
+TEST_F_TIMEOUT(trim, migrate_sleep_wake_and_reclaim_at_once, 120)
+{
+	struct stats before = class_stats(TASK), after;
+	long dives;
+
+	ASSERT_EQ(0, spit(COLD_SECS, "1"));
+	dives = stress(10);
+	after = class_stats(TASK);
+	ASSERT_LT(100, dives);
+	TH_LOG("%ld dives, %llu and %llu trims, %llu kB freed, %llu kB taken back", dives,
+	       after.trims_excess - before.trims_excess, after.trims_cold - before.trims_cold,
+	       after.reclaimed_kb - before.reclaimed_kb, after.restored_kb - before.restored_kb);
+	ASSERT_LT(100, after.trims_cold - before.trims_cold);
+	/* Who asks for what he needs does not overflow, trimmed or not. */
+	ASSERT_EQ(before.grows_fault, after.grows_fault);
+}
+
+TEST_F_TIMEOUT(trim, cpu_hotplug_while_trimming, 120)
+{
+	pid_t child;
+	int status;
+
+	if (access(CPU1, W_OK))
+		SKIP(return, "one CPU, or no CPU hotplug");
+	child = fork();
+	if (!child)
+		_exit(stress(6) < 0);
+	while (!waitpid(child, &status, WNOHANG)) {
+		EXPECT_EQ(0, spit(CPU1, "0"));
+		EXPECT_EQ(0, spit(CPU1, "1"));
+	}
+	ASSERT_EQ(0, status);
+}
+
+int main(int argc, char **argv)
+{
+	long dives;
+
+	if (argc != 3 || strcmp(argv[1], "stress"))
+		return test_harness_run(argc, argv);
+	dives = stress(atoi(argv[2]));
+	printf("dives: %ld\n", dives);
+	return dives <= 0;
+}
