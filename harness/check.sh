@@ -34,9 +34,11 @@ if [ "$files" -ge 20 ] || [ "$lines" -ge 250 ]; then
 fi
 
 # Layers: mechanism knows no class names, policy no page tables.
-! grep -nE 'STACK_CLASS_|stack_class' mm/kstack.c arch/x86/kernel/stack_policy.c ||
+! grep -nE 'STACK_CLASS_|stack_class' mm/kstack.[ch] mm/kstack_trim.c \
+	arch/x86/kernel/stack_policy.c arch/x86/include/asm/kstack.h ||
 	complain "a class name in the mechanism"
-! grep -nE 'pte_|ptep' kernel/stack_policy.c || complain "a page table in the policy"
+! grep -nE 'pte_|ptep' kernel/stack_policy.c kernel/stack_policy_trim.c ||
+	complain "a page table in the policy"
 
 mapfile -t ignore < <(sed 's/#.*//; /^ *$/d; s/ *$//' harness/checkpatch.tolerated)
 for file in "${code[@]}"; do
@@ -47,16 +49,19 @@ for file in "${code[@]}"; do
 		complain "checkpatch: $file"
 done
 
-for object in kernel/stack_policy.o kernel/stack_policy_map.o kernel/stack_policy_report.o mm/kstack.o arch/x86/kernel/stack_policy.o; do
+for object in kernel/stack_policy.o kernel/stack_policy_map.o kernel/stack_policy_report.o \
+	kernel/stack_policy_trim.o mm/kstack.o mm/kstack_trim.o arch/x86/kernel/stack_policy.o; do
 	touch "$src/${object%.o}.c"
 	make_kernel C=1 CF=-D__CHECK_ENDIAN__ "$object" 2>&1 |
 		grep -E "(${object%.o}.c|k?stack_?policy.h|kstack.h).*(warning|error):" &&
 		complain "sparse: $object"
 done
-perl "$src/scripts/kernel-doc" -none include/linux/stack_policy.h mm/kstack.c \
+perl "$src/scripts/kernel-doc" -none include/linux/stack_policy.h mm/kstack.c mm/kstack_trim.c \
 	arch/x86/kernel/stack_policy.c 2>&1 | grep . && complain kernel-doc
 
-shellcheck -x -P harness harness/*.sh .ci/run || complain shellcheck
+shellcheck -x -P harness harness/*.sh tools/verification/stack_policy/run.sh .ci/run ||
+	complain shellcheck
+tools/verification/stack_policy/run.sh "$O/model" || complain "the model"
 codespell -L filp README.md Documentation harness patches "${code[@]}" || complain codespell
 
 [ $fail -eq 0 ] || exit 1

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One slot of a stack while its page is taken away and given back, for spin:
+ * mm/kstack_trim.c without everything that cannot go wrong. "make check" runs
+ * it, and each of the BAD_ variants, which has to fail.
+ *
+ * Claims, as assertions: the thread never touches a page that is not its
+ * stack's, and finds in a frame what it has put there.
+ *
+ * Two CPUs with a TLB each, the thread on one of them, a trimmer, a reclaimer,
+ * and somebody who uses pages that are free. Each atomic step here is one
+ * there: a cmpxchg of the PTE, an INVLPG, the handler of an IPI. Loads and stores are
+ * taken in program order, as x86 and the locked operations make them.
+ */
+#define CPUS	2
+#define PAGES	2
+#define NONE	255
+#define NOBODY	254
+
+/* What the PTE says. */
+mtype = { EMPTY, PRESENT, RETAINED, ASKED };
+mtype state = EMPTY;
+byte page = NONE;
+
+/* Whose a page is, and what is in it. */
+mtype = { FREE, STACK, OTHER };
+mtype owner[PAGES];
+bool frame_in[PAGES];			/* the thread's frame, unharmed */
+
+byte tlb[CPUS];				/* page, or NONE */
+bool irqs_off[CPUS];			/* takes no IPI */
+
+bool running, blocked;			/* neither: runnable */
+byte cpu;				/* where it runs, or ran last */
+bool live;				/* the slot is in use: above SP */
+byte flushed_cpu = NOBODY;
+bool tif;				/* TIF_KSTACK */
+bool want;				/* trimmed by the other: restore */
+
+/* A CPU may load a translation whenever there is one. */
+inline load(c)
+{
+	if
+	:: state == PRESENT -> tlb[c] = page
+	:: else
+	fi
+}
+
+/* EMPTY: a zeroed page of the reserve, if there is one. */
+inline map_fresh()
+{
+	if
+	:: owner[0] == FREE -> owner[0] = STACK; frame_in[0] = false; page = 0; state = PRESENT
+	:: owner[1] == FREE -> owner[1] = STACK; frame_in[1] = false; page = 1; state = PRESENT
+	:: else
+	fi
+}
+
+/* kstack_take_back(), and what its callers do with an EMPTY slot. */
+inline grow()
+{
+	if
+#ifdef BAD_MAP_FRESH
+	:: state == RETAINED || state == ASKED ->
+		owner[page] = FREE; page = NONE; map_fresh()
+#else
+	:: state == RETAINED || state == ASKED -> state = PRESENT
+#endif
+	:: state == EMPTY -> map_fresh()
+	:: else
+	fi
+}
+
+/* The thread pushes or pops: translated by its CPU, or it faults and grows. */
+inline push()
+{
+	if
+	:: tlb[cpu] == NONE -> if :: state != PRESENT -> grow() :: else fi; load(cpu)
+	:: else
+	fi;
+	if
+	:: tlb[cpu] != NONE ->
+		assert(owner[tlb[cpu]] == STACK);
+		frame_in[tlb[cpu]] = true;
+		live = true
+	:: else		/* no page for it: dies as a stock kernel does */
+	fi
+}
+
+inline pop()
+{
+	if
+	:: tlb[cpu] == NONE -> if :: state != PRESENT -> grow() :: else fi; load(cpu)
+	:: else
+	fi;
+	if
+	:: tlb[cpu] != NONE ->
+		assert(owner[tlb[cpu]] == STACK);
+		assert(frame_in[tlb[cpu]]);
+		live = false
+	:: else
+	fi
+}
+
+proctype thread()
+{
+	bool passing;
+	byte c;
+
+	do
+	/* It uses the slot, with stack_ensure() before or without. */
+	:: running && !live -> atomic { if :: running && !live -> push() :: else fi }
+	:: running && !live -> atomic { if :: running && !live -> grow() :: else fi }
+	:: running && live -> atomic { if :: running && live -> pop() :: else fi }
+
+	/* kstack_trim_current(): interrupts are off. */
+	:: running && !live && state == PRESENT ->
+		irqs_off[cpu] = true;
+		atomic { state = RETAINED; tif = true };
+#ifndef BAD_NO_LOCAL_FLUSH
+		tlb[cpu] = NONE;
+#endif
+		flushed_cpu = cpu;
+		irqs_off[cpu] = false
+
+	/* It sleeps, or is preempted. */
+	:: running -> atomic { running = false; blocked = true }
+	:: running -> running = false
+
+	/* And is switched to, on any CPU. */
+	:: !running ->
+		atomic {
+			if
+			:: c = 0
+			:: c = 1
+			fi;
+			blocked = false;
+			running = true;
+			cpu = c;
+			irqs_off[c] = true
+		};
+		/* Before the hook: frames of the switch itself may get there. */
+		if
+		:: !live -> atomic { push(); passing = live }
+		:: skip
+		fi;
+		if
+		:: tif ->
+			/* kstack_restore(); the reserve may have run out above. */
+			if
+			:: want -> atomic { grow() };
+				if :: state == PRESENT -> want = false :: else fi
+			:: skip
+			fi;
+#ifndef BAD_NO_SWITCH_FLUSH
+			/* kstack_flush_retained() */
+			if
+			:: (state == RETAINED || state == ASKED) && flushed_cpu != cpu ->
+				tlb[cpu] = NONE
+			:: else
+			fi;
+#endif
+			flushed_cpu = cpu;
+			if
+			:: state != RETAINED && state != ASKED && !want -> tif = false
+			:: else
+			fi
+		:: else
+		fi;
+		/* And have left when interrupts are on again. */
+		if
+		:: passing -> atomic { pop(); passing = false }
+		:: else
+		fi;
+		irqs_off[cpu] = false
+	od
+}
+
+/* kstack_trim_blocked_fn(): nobody wakes it meanwhile, so one step. */
+proctype trimmer()
+{
+	do
+#ifdef BAD_TRIM_RUNNING
+	/* Off the runqueue is not off the CPU. */
+	:: atomic { state == PRESENT ->
+#else
+	:: atomic { blocked && !live && state == PRESENT ->
+#endif
+			state = RETAINED; tif = true; want = true;
+#ifndef BAD_KEEP_FLUSHED_CPU
+			flushed_cpu = NOBODY
+#endif
+		}
+	od
+}
+
+inline flush_all()
+{
+#ifdef BAD_BROADCAST
+	/* As INVLPGB: does not wait for who has interrupts off. */
+	tlb[0] = NONE;
+	tlb[1] = NONE
+#else
+	atomic { !irqs_off[0] -> tlb[0] = NONE };
+	atomic { !irqs_off[1] -> tlb[1] = NONE }
+#endif
+}
+
+inline free_asked()
+{
+	atomic {
+		if
+#ifdef BAD_NO_GENERATION
+		:: state == ASKED || state == RETAINED ->
+#else
+		:: state == ASKED ->
+#endif
+			state = EMPTY; owner[page] = FREE; page = NONE
+		:: else
+		fi
+	}
+}
+
+proctype reclaimer()
+{
+	do
+	:: atomic { if :: state == RETAINED -> state = ASKED :: else fi };
+#ifdef BAD_FREE_BEFORE_FLUSH
+		free_asked();
+		flush_all()
+#else
+		flush_all();
+		free_asked()
+#endif
+	od
+}
+
+/* Takes what is free, writes to it, gives it back. */
+proctype other()
+{
+	byte p;
+
+	do
+	:: atomic { owner[0] == FREE -> owner[0] = OTHER; p = 0; frame_in[p] = false };
+		atomic { assert(!frame_in[p]); owner[p] = FREE }
+	:: atomic { owner[1] == FREE -> owner[1] = OTHER; p = 1; frame_in[p] = false };
+		atomic { assert(!frame_in[p]); owner[p] = FREE }
+	od
+}
+
+/* TLBs fill themselves. */
+proctype speculation()
+{
+	do
+	:: atomic { state == PRESENT && tlb[0] == NONE -> tlb[0] = page }
+	:: atomic { state == PRESENT && tlb[1] == NONE -> tlb[1] = page }
+	od
+}
+
+init
+{
+	atomic {
+		owner[0] = FREE; owner[1] = FREE;
+		tlb[0] = NONE; tlb[1] = NONE;
+		running = true;
+		run thread(); run trimmer(); run reclaimer(); run other(); run speculation()
+	}
+}
