@@ -71,6 +71,11 @@ const char *stack_policy_class_name(enum stack_class class)
 	return class_names[class];
 }
 
+bool stack_policy_always_full(void)
+{
+	return always_full;
+}
+
 static struct stack_policy_entry read_row(enum stack_class class)
 {
 	return READ_ONCE(table.row[class]);

@@ -105,7 +105,7 @@ void stack_policy_explain(const struct kstack *ks, int ret)
 	case -ENOMEM:
 		kstack_reserve_read(cpu, &stats);
 		pr_emerg("CPU %d's reserve is empty: %lu pages taken, %lu refills failed\n",
-			 cpu, stats.taken, stats.refill_failed);
+			 cpu, stats.taken, atomic_long_read(&stats.refill_failed));
 		break;
 	case -EPERM:
 		pr_emerg("kernel.stack_policy_overflow is panic\n");
@@ -322,9 +322,9 @@ static int reserve_show(struct seq_file *m, void *v)
 
 	for_each_online_cpu(cpu) {
 		kstack_reserve_read(cpu, &stats);
-		seq_printf(m, "cpu=%d pages=%u low_water=%u taken=%lu refill_failed=%lu\n",
+		seq_printf(m, "cpu=%d pages=%u low_water=%u taken=%lu refill_failed=%ld\n",
 			   cpu, kstack_reserve_count(cpu), stats.low_water, stats.taken,
-			   stats.refill_failed);
+			   atomic_long_read(&stats.refill_failed));
 	}
 	return 0;
 }

@@ -21,8 +21,8 @@
 #include "stack_policy.h"
 
 /*
- * 5,120 threads a second at most, and a second's rest between two walks. What
- * that costs: "make bench BENCH=walk".
+ * 5,120 threads a second at most, and a second's rest between two walks. "make
+ * bench" says what that costs.
  */
 #define WALK_BATCH	256
 #define WALK_PAUSE	(HZ / 20)
@@ -41,8 +41,8 @@ struct depths {
 /* Of the walk that is under way, for it alone, and of the last that is complete. */
 static struct depths counting[STACK_CLASS_MAX], counted[STACK_CLASS_MAX];
 
-static void walk_fn(struct work_struct *work);
-static DECLARE_DELAYED_WORK(walk, walk_fn);
+static void stack_policy_walk_fn(struct work_struct *work);
+static DECLARE_DELAYED_WORK(stack_policy_walk, stack_policy_walk_fn);
 
 static unsigned int kilobyte(unsigned long bytes)
 {
@@ -64,7 +64,7 @@ static bool is_cold(const struct kstack *ks)
 	return secs && (u32)jiffies - ks->seen_at >= secs * HZ;
 }
 
-static void trim(struct task_struct *task, struct kstack *ks, bool cold)
+static void trim_thread(struct task_struct *task, struct kstack *ks, bool cold)
 {
 	if (cold && kstack_trim_blocked(task))
 		return;
@@ -74,7 +74,7 @@ static void trim(struct task_struct *task, struct kstack *ks, bool cold)
 }
 
 /* The walk's: ages a thread. Its pages are looked at only if it has run since. */
-static void visit(struct task_struct *task, struct kstack *ks)
+static void visit_thread(struct task_struct *task, struct kstack *ks)
 {
 	u32 switches = READ_ONCE(task->nvcsw) + READ_ONCE(task->nivcsw);
 
@@ -84,12 +84,12 @@ static void visit(struct task_struct *task, struct kstack *ks)
 		kstack_note_high(ks);
 	}
 	count_depths(task, ks);
-	trim(task, ks, is_cold(ks));
+	trim_thread(task, ks, is_cold(ks));
 }
 
 static void visit_to_trim(struct task_struct *task, struct kstack *ks)
 {
-	trim(task, ks, true);
+	trim_thread(task, ks, true);
 }
 
 /*
@@ -145,21 +145,22 @@ void stack_policy_sum_depths(enum stack_class class, struct stack_policy_stats *
 	}
 }
 
-static void walk_fn(struct work_struct *work)
+static void stack_policy_walk_fn(struct work_struct *work)
 {
 	static int pid = 1;
 
-	if (visit_some(&pid, visit)) {
-		queue_delayed_work(system_unbound_wq, &walk, WALK_PAUSE);
+	if (visit_some(&pid, visit_thread)) {
+		queue_delayed_work(system_unbound_wq, &stack_policy_walk, WALK_PAUSE);
 		return;
 	}
 	pid = 1;
 	publish_depths();
 	/* Together with what else wakes an idle machine. */
-	queue_delayed_work(system_unbound_wq, &walk, round_jiffies_relative(WALK_REST));
+	queue_delayed_work(system_unbound_wq, &stack_policy_walk,
+			   round_jiffies_relative(WALK_REST));
 }
 
-/* debugfs: everybody who is blocked, now, and free it. */
+/* debugfs: whoever sleeps, now, and free it. */
 static ssize_t trim_write(struct file *file, const char __user *buf, size_t len,
 			  loff_t *ppos)
 {
@@ -195,7 +196,10 @@ static struct ctl_table cold_sysctls[] = {
 static int __init stack_policy_trim_init(void)
 {
 	register_sysctl_init("kernel", cold_sysctls);
-	queue_delayed_work(system_unbound_wq, &walk, WALK_REST);
+	/* All stacks are permanent then. */
+	if (stack_policy_always_full())
+		return 0;
+	queue_delayed_work(system_unbound_wq, &stack_policy_walk, WALK_REST);
 	return 0;
 }
 late_initcall(stack_policy_trim_init);

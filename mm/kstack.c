@@ -41,7 +41,7 @@
 
 /*
  * Zeroed pages. Slots change by xchg() and cmpxchg() only: a fault may come in
- * between, and a worker that lost its CPU may fill from another one.
+ * between, and a worker may fill from another CPU.
  */
 static DEFINE_PER_CPU(struct page *, kstack_reserve[KSTACK_RESERVE]);
 /* Pages that it had no slot for; the next refill frees them. */
@@ -178,7 +178,7 @@ static bool kstack_reserve_fill(int cpu, gfp_t gfp)
 			alloc_pages_node(cpu_to_mem(cpu),
 					 gfp | __GFP_ZERO | __GFP_NOWARN, 0);
 		if (!page) {
-			this_cpu_inc(kstack_reserve_stats.refill_failed);
+			atomic_long_inc(&per_cpu(kstack_reserve_stats, cpu).refill_failed);
 			return false;
 		}
 		if (cmpxchg(&slots[i], NULL, page))
@@ -488,6 +488,8 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 	}
 	ks->grows[cause]++;
 	this_cpu_inc(ks->stats->grows[cause]);
+	if (kstack_mapped(ks) >= ks->want)
+		ks->want = 0;
 	if (gfp) {
 		kstack_charge_growth(ks);
 		kstack_trim_soon(ks);

@@ -7,6 +7,8 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/kthread.h>
+#include <linux/smp.h>
+#include <linux/uaccess.h>
 
 #define POISON		0xa5a5a5a5a5a5a5a5UL
 #define MARGIN_WORDS	(KSTACK_MARGIN / sizeof(long))
@@ -86,8 +88,6 @@ static void start(struct kunit *test, struct sleeper *s)
 	KUNIT_ASSERT_FALSE(test, IS_ERR(s->task));
 	s->ks = s->task->kstack;
 	KUNIT_ASSERT_TRUE(test, is_asleep(s->task));
-	/* Nobody but the tests: the walk may have come by. */
-	KUNIT_ASSERT_EQ(test, refcount_read(&s->task->stack_refcount), 1);
 	note_pfns(s->ks, s->before);
 }
 
@@ -97,7 +97,7 @@ static void stop(struct sleeper *s)
 }
 
 /* As the walk does, and the poison that tells how much of the margin is used. */
-static unsigned int trim(struct sleeper *s)
+static unsigned int trim_once(struct sleeper *s)
 {
 	unsigned long sp = arch_kstack_saved_sp(s->task);
 	unsigned int nr;
@@ -108,6 +108,20 @@ static unsigned int trim(struct sleeper *s)
 	nr = kstack_trim_blocked(s->task);
 	put_task_stack(s->task);
 	return nr;
+}
+
+/* Somebody else, the walk for one, may hold the stack at the moment. */
+static unsigned int trim(struct sleeper *s)
+{
+	unsigned int nr, tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		nr = trim_once(s);
+		if (nr)
+			return nr;
+		fsleep(1000);
+	}
+	return 0;
 }
 
 static bool wake(struct sleeper *s)
@@ -153,6 +167,7 @@ static void trimmed_to_what_it_uses(struct kunit *test)
 	struct sleeper s = {};
 
 	start(test, &s);
+	mutex_lock(&reclaim_mutex);
 	KUNIT_EXPECT_EQ(test, kstack_mapped(s.ks), 12 * 1024);
 	KUNIT_EXPECT_EQ(test, trim(&s), 2);
 	KUNIT_EXPECT_EQ(test, kstack_mapped(s.ks), PAGE_SIZE);
@@ -161,7 +176,8 @@ static void trimmed_to_what_it_uses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, s.ks->want, 12 * 1024);
 	KUNIT_EXPECT_TRUE(test, test_tsk_thread_flag(s.task, TIF_KSTACK));
 	KUNIT_EXPECT_TRUE(test, kstack_listed(s.ks));
-	KUNIT_EXPECT_EQ(test, trim(&s), 0);
+	KUNIT_EXPECT_EQ(test, trim_once(&s), 0);
+	mutex_unlock(&reclaim_mutex);
 	stop(&s);
 }
 
@@ -169,8 +185,8 @@ static void woken_takes_its_pages_back(struct kunit *test)
 {
 	struct sleeper s = {};
 
-	mutex_lock(&reclaim_mutex);
 	start(test, &s);
+	mutex_lock(&reclaim_mutex);
 	KUNIT_EXPECT_EQ(test, trim(&s), 2);
 	KUNIT_EXPECT_TRUE(test, wake(&s));
 	KUNIT_EXPECT_MEMEQ(test, s.before, s.after, sizeof(s.before));
@@ -208,10 +224,10 @@ static void asked_can_be_taken_back(struct kunit *test)
 	unsigned long from = ULONG_MAX, to = 0;
 	struct sleeper s = {};
 
-	mutex_lock(&reclaim_mutex);
 	start(test, &s);
+	mutex_lock(&reclaim_mutex);
 	KUNIT_EXPECT_EQ(test, trim(&s), 2);
-	kstack_ask(s.ks, &from, &to);
+	kstack_mark_asked(s.ks, &from, &to);
 	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_asked(kstack_slot(s.ks, KSTACK_PAGES - 2)));
 	KUNIT_EXPECT_EQ(test, to - from, THREAD_SIZE);
 	KUNIT_EXPECT_TRUE(test, wake(&s));
@@ -222,7 +238,7 @@ static void asked_can_be_taken_back(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 0);
 	KUNIT_EXPECT_EQ(test, kstack_retained(s.ks), 2);
 	/* Not before it was asked for. */
-	kstack_ask(s.ks, &from, &to);
+	kstack_mark_asked(s.ks, &from, &to);
 	flush_tlb_kernel_range(from, to);
 	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 2);
 	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 0);
@@ -236,7 +252,7 @@ static void pinned_is_not_trimmed(struct kunit *test)
 
 	start(test, &s);
 	KUNIT_ASSERT_NOT_NULL(test, try_get_task_stack(s.task));
-	KUNIT_EXPECT_EQ(test, trim(&s), 0);
+	KUNIT_EXPECT_EQ(test, trim_once(&s), 0);
 	KUNIT_EXPECT_EQ(test, kstack_mapped(s.ks), 12 * 1024);
 	KUNIT_EXPECT_EQ(test, s.task->stack_low, kstack_low(s.ks));
 	put_task_stack(s.task);
@@ -297,12 +313,12 @@ static void excess_is_retained_and_taken_back(struct kunit *test)
 {
 	struct sleeper s = {};
 
-	mutex_lock(&reclaim_mutex);
 	s.task = kthread_create(excess_fn, &s, "excess");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(s.task));
+	mutex_lock(&reclaim_mutex);
 	kthread_bind(s.task, 0);
 	wake_up_process(s.task);
-	KUNIT_ASSERT_TRUE(test, is_asleep(s.task));
+	KUNIT_EXPECT_TRUE(test, is_asleep(s.task));
 	KUNIT_EXPECT_EQ(test, s.margin, 12 * 1024);
 	KUNIT_EXPECT_GE(test, s.rounds, 2);
 	KUNIT_EXPECT_TRUE(test, s.flag);
@@ -311,24 +327,185 @@ static void excess_is_retained_and_taken_back(struct kunit *test)
 	stop(&s);
 }
 
-static void exit_with_retained_pages(struct kunit *test)
+/* What a CPU makes of an address: 0 if it has a translation, or -EFAULT. */
+static int read_here(void *addr)
+{
+	unsigned long word;
+
+	return copy_from_kernel_nofault(&word, addr, sizeof(word));
+}
+
+static int read_on(int cpu, unsigned long addr)
+{
+	return smp_call_on_cpu(cpu, read_here, (void *)addr, false);
+}
+
+/* After reclaim no CPU translates the address any more. */
+static void all_cpus_forget(struct kunit *test)
 {
 	struct sleeper s = {};
+	unsigned long addr;
+	int cpu;
+
+	start(test, &s);
+	addr = kstack_low(s.ks);
+	for_each_online_cpu(cpu)
+		KUNIT_EXPECT_EQ(test, read_on(cpu, addr), 0);
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	kstack_reclaim();
+	for_each_online_cpu(cpu)
+		KUNIT_EXPECT_EQ(test, read_on(cpu, addr), -EFAULT);
+	stop(&s);
+}
+
+/* A thread that grew on CPU @grew, trims itself on @trims, and runs on @runs. */
+struct wanderer {
+	int			grew, trims, runs;
+	int			there;		/* is the address, for that CPU? */
+	bool			moved;
+	struct completion	done;
+};
+
+static bool move_to(int cpu)
+{
+	return !set_cpus_allowed_ptr(current, cpumask_of(cpu)) &&
+	       raw_smp_processor_id() == cpu;
+}
+
+static int wanderer_fn(void *data)
+{
+	struct kstack *ks = current->kstack;
+	struct wanderer *w = data;
+	unsigned long addr;
+
+	w->moved = move_to(w->grew);
+	stack_ensure(20000, GFP_KERNEL);
+	addr = kstack_low(ks);
+	w->moved &= !read_here((void *)addr);
+	w->moved &= move_to(w->trims);
+	kstack_trim_current(ks);
+	w->moved &= move_to(w->runs);
+	w->there = read_here((void *)addr);
+	complete(&w->done);
+	return 0;
+}
+
+static void wander(struct kunit *test, int grew, int trims, int runs)
+{
+	struct wanderer w = { .grew = grew, .trims = trims, .runs = runs };
+	struct task_struct *task;
+
+	init_completion(&w.done);
+	task = kthread_run(wanderer_fn, &w, "wanderer");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	wait_for_completion(&w.done);
+	KUNIT_EXPECT_TRUE(test, w.moved);
+	KUNIT_EXPECT_EQ(test, w.there, -EFAULT);
+}
+
+/* The CPU that it was trimmed on. */
+static void own_cpu_forgets(struct kunit *test)
+{
+	wander(test, 0, 0, 0);
+}
+
+/* One where it ran when it was deep. Reclaim, and its flush, stay out of it. */
+static void next_cpu_forgets(struct kunit *test)
+{
+	unsigned int i;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "one CPU");
+	mutex_lock(&reclaim_mutex);
+	for (i = 0; i < 20; i++)
+		wander(test, 1, 0, 1);
+	mutex_unlock(&reclaim_mutex);
+}
+
+static int drop_and_exit_fn(void *data)
+{
+	unsigned int *retained = data;
+
+	stack_ensure(20000, GFP_KERNEL);
+	kstack_trim_current(current->kstack);
+	WRITE_ONCE(*retained, kstack_retained(current->kstack));
+	return 0;
+}
+
+/* They are freed with the stack, and it is not used again. */
+static void exit_with_retained_pages(struct kunit *test)
+{
+	static unsigned int retained;
+	struct task_struct *task;
 	long before;
 	int tries;
 
+	retained = 0;
 	kstack_reclaim();
 	before = atomic_long_read(&nr_retained);
+	task = kthread_create(drop_and_exit_fn, &retained, "exit");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
 	mutex_lock(&reclaim_mutex);
-	start(test, &s);
-	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	get_task_struct(task);
+	wake_up_process(task);
+	/* Its stack waits for the mutex now. */
+	for (tries = 0; tries < 5000 && refcount_read(&task->stack_refcount); tries++)
+		fsleep(1000);
+	KUNIT_EXPECT_EQ(test, refcount_read(&task->stack_refcount), 0);
+	put_task_struct(task);
+	KUNIT_EXPECT_GE(test, READ_ONCE(retained), 2);
 	KUNIT_EXPECT_GE(test, atomic_long_read(&nr_retained), before + 2);
-	/* Its last steps are on pages that it has taken back. */
-	stop(&s);
 	mutex_unlock(&reclaim_mutex);
-	for (tries = 0; tries < 1000 && atomic_long_read(&nr_retained) > before; tries++)
+	for (tries = 0; tries < 5000 && atomic_long_read(&nr_retained) > before; tries++)
 		fsleep(1000);
 	KUNIT_EXPECT_LE(test, atomic_long_read(&nr_retained), before);
+}
+
+static void shrinker_frees(struct kunit *test)
+{
+	struct sleeper s = {};
+
+	start(test, &s);
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	KUNIT_EXPECT_GE(test, kstack_shrink_count(NULL, NULL) + !kstack_retained(s.ks) * 2, 2);
+	kstack_shrink_scan(NULL, NULL);
+	KUNIT_EXPECT_EQ(test, kstack_retained(s.ks), 0);
+	stop(&s);
+}
+
+/* What it lost and grew again by itself is not owed to it any longer. */
+static int debt_fn(void *data)
+{
+	struct kstack *ks = current->kstack;
+	bool *ok = data;
+
+	ks->want = 24 * 1024;
+	*ok = kstack_is_owed(ks, kstack_top(ks) - ks->want) &&
+	      !kstack_is_owed(ks, kstack_top(ks) - ks->want - 1) &&
+	      !stack_ensure(26000, GFP_KERNEL) && !ks->want &&
+	      !kstack_is_owed(ks, kstack_low(ks) - 8);
+	ks->want = kstack_mapped(ks);
+	kstack_trim_current(ks);
+	*ok &= !ks->want;
+	set_current_state(TASK_UNINTERRUPTIBLE);
+	while (!kthread_should_stop()) {
+		schedule();
+		set_current_state(TASK_UNINTERRUPTIBLE);
+	}
+	__set_current_state(TASK_RUNNING);
+	return 0;
+}
+
+static void debts_are_settled(struct kunit *test)
+{
+	struct task_struct *task;
+	bool ok = false;
+
+	task = kthread_run(debt_fn, &ok, "debt");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	KUNIT_EXPECT_TRUE(test, is_asleep(task));
+	kthread_stop(task);
+	KUNIT_EXPECT_TRUE(test, ok);
 }
 
 /* Another CPU writes to a sleeper's stack: that part is not trimmed. */
@@ -353,17 +530,17 @@ static int waiter_fn(void *data)
 
 static void objects_on_a_trimmed_stack(struct kunit *test)
 {
-	struct waiter w = {};
 	struct task_struct *task;
+	struct sleeper s = {};
+	struct waiter w = {};
 
 	init_completion(&w.ready);
 	task = kthread_run(waiter_fn, &w, "waiter");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
 	wait_for_completion(&w.ready);
 	KUNIT_ASSERT_TRUE(test, is_asleep(task));
-	KUNIT_ASSERT_NOT_NULL(test, try_get_task_stack(task));
-	KUNIT_EXPECT_EQ(test, kstack_trim_blocked(task), 2);
-	put_task_stack(task);
+	s.task = task;
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
 	kstack_reclaim();
 	reinit_completion(&w.ready);
 	complete(w.done);
@@ -401,7 +578,12 @@ static struct kunit_case kstack_test_cases[] = {
 	KUNIT_CASE(running_is_not_trimmed),
 	KUNIT_CASE(woken_has_what_it_asked_for),
 	KUNIT_CASE(excess_is_retained_and_taken_back),
+	KUNIT_CASE(all_cpus_forget),
+	KUNIT_CASE(own_cpu_forgets),
+	KUNIT_CASE(next_cpu_forgets),
 	KUNIT_CASE(exit_with_retained_pages),
+	KUNIT_CASE(shrinker_frees),
+	KUNIT_CASE(debts_are_settled),
 	KUNIT_CASE(objects_on_a_trimmed_stack),
 	KUNIT_CASE(margin_is_enough),
 	{}

@@ -75,7 +75,7 @@ unsigned int kstack_retained(const struct kstack *ks)
  * have is right again. Any context, by code on this stack only. False if the
  * slot is EMPTY.
  */
-bool notrace kstack_take_back(struct kstack *ks, unsigned long addr)
+bool kstack_take_back(struct kstack *ks, unsigned long addr)
 {
 	pte_t *ptep = kstack_ptep(ks, addr);
 	pte_t old = READ_ONCE(*ptep);
@@ -102,7 +102,11 @@ bool notrace kstack_take_back(struct kstack *ks, unsigned long addr)
  */
 void kstack_note_high(struct kstack *ks)
 {
-	WRITE_ONCE(ks->high, kstack_high_water(ks));
+	unsigned int used = kstack_high_water(ks), old = READ_ONCE(ks->high);
+
+	/* The walk and the thread itself may be here at the same time. */
+	while (old < used && !try_cmpxchg(&ks->high, &old, used))
+		;
 }
 
 /*
@@ -179,12 +183,13 @@ static unsigned long kstack_cut(unsigned long sp)
  * unmapped. The thread would use these pages without taking them back, and
  * reclaim would take them away under it. True if there are such slots.
  */
-static notrace bool kstack_flush_retained(struct kstack *ks)
+static bool kstack_flush_retained(struct kstack *ks)
 {
 	int cpu = smp_processor_id();
 	bool retained = false;
 	unsigned int slot;
 
+	lockdep_assert_irqs_disabled();
 	for (slot = 0; slot < KSTACK_PAGES; slot++) {
 		if (!arch_kstack_pte_retained(kstack_slot(ks, slot)))
 			continue;
@@ -207,6 +212,7 @@ static void kstack_trim_current(struct kstack *ks)
 	cut = min(kstack_cut(current_stack_pointer), kstack_top(ks) - ks->populate);
 	nr = kstack_retain(ks, cut, KSTACK_EXCESS, 1);
 	if (nr) {
+		ks->want = 0;
 		ks->flushed_cpu = -1;
 		kstack_flush_retained(ks);
 	}
@@ -259,7 +265,7 @@ static void kstack_work_fn(struct callback_head *head)
  * it goes there next, no CPU is disturbed for that. Any context but NMI. A kthread
  * never gets there.
  */
-notrace void kstack_trim_soon(struct kstack *ks)
+void kstack_trim_soon(struct kstack *ks)
 {
 	struct task_struct *task = ks->task;
 
@@ -282,6 +288,7 @@ static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
 	struct kstack *ks = task->kstack;
 	unsigned int *nr = data, mapped;
 
+	lockdep_assert_held(&task->pi_lock);
 	if (state == TASK_RUNNING || state == TASK_WAKING || task->on_rq || task_curr(task))
 		return -EBUSY;
 	/* A dead one does not hold its stack any more: @pins would be wrong. */
@@ -303,7 +310,7 @@ static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
  *
  * When it is switched to it gets back what it had: it may have asked for it.
  *
- * Context: process.
+ * Context: process; does not sleep.
  * Return: pages that were unmapped; none if it runs, if its stack is permanent,
  * if somebody else holds it, or if there are none.
  */
@@ -312,7 +319,7 @@ unsigned int kstack_trim_blocked(struct task_struct *tsk)
 	struct kstack *ks = tsk->kstack;
 	unsigned int nr = 0;
 
-	/* Who frees memory for others has to find his own stack in place. */
+	/* Who is freeing memory for others needs his stack in place. */
 	if (READ_ONCE(ks->populate) == READ_ONCE(ks->limit) || READ_ONCE(tsk->exit_state) ||
 	    READ_ONCE(tsk->flags) & PF_MEMALLOC)
 		return 0;
@@ -330,7 +337,7 @@ unsigned int kstack_trim_blocked(struct task_struct *tsk)
  * What cold trimming took, from what is still there: the stack's own pages,
  * then the reserve. Never allocates.
  */
-static notrace void kstack_restore(struct kstack *ks)
+static void kstack_restore(struct kstack *ks)
 {
 	unsigned long low, to = kstack_top(ks) - ks->want;
 	bool charge = false;
@@ -365,10 +372,11 @@ static notrace void kstack_restore(struct kstack *ks)
  * On @next's stack, of which it has KSTACK_MARGIN at least. Interrupts are off
  * and the runqueue is locked, as in a fault that happens there.
  */
-notrace void stack_policy_switch_in(struct task_struct *next)
+void stack_policy_switch_in(struct task_struct *next)
 {
 	struct kstack *ks = next->kstack;
 
+	lockdep_assert_irqs_disabled();
 	if (ks->want)
 		kstack_restore(ks);
 	if (!kstack_flush_retained(ks) && !ks->want)
@@ -379,7 +387,7 @@ notrace void stack_policy_switch_in(struct task_struct *next)
  * Mark what is RETAINED now: when these marks are seen after the flush, the
  * slot was unmapped before it, and has been all the time.
  */
-static void kstack_ask(struct kstack *ks, unsigned long *from, unsigned long *to)
+static void kstack_mark_asked(struct kstack *ks, unsigned long *from, unsigned long *to)
 {
 	unsigned int slot;
 
@@ -424,7 +432,7 @@ static unsigned int kstack_free_asked(struct kstack *ks)
 }
 
 /* Off the list, unless slots have become RETAINED again. */
-static void kstack_listed_still(struct kstack *ks)
+static void kstack_relist_or_remove(struct kstack *ks)
 {
 	spin_lock(&retaining_lock);
 	if (kstack_retained(ks))
@@ -448,13 +456,13 @@ static unsigned long kstack_reclaim_locked(void)
 		return 0;
 
 	list_for_each_entry(ks, &batch, retained)
-		kstack_ask(ks, &from, &to);
+		kstack_mark_asked(ks, &from, &to);
 	flush_tlb_kernel_range(from, to);
 	list_for_each_entry_safe(ks, next, &batch, retained) {
 		stacks++;
 		pages += kstack_free_asked(ks);
 		/* The last time that ks is touched: its thread may be gone. */
-		kstack_listed_still(ks);
+		kstack_relist_or_remove(ks);
 		cond_resched();
 	}
 	if (atomic_long_read(&nr_retained) > 0)
@@ -496,8 +504,8 @@ void kstack_forget(struct kstack *ks, unsigned int slot)
 }
 
 /*
- * Did the thread have this address before it was trimmed? Then to give it back is
- * no favour, and a fault there no bug of the thread.
+ * Did the thread have this address before it was trimmed? Then a fault there is
+ * no bug of the thread.
  */
 bool kstack_is_owed(const struct kstack *ks, unsigned long address)
 {

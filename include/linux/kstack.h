@@ -60,7 +60,7 @@ struct kstack_stats {
 	unsigned long	restored;		/* at switch-in: the stack's own */
 	unsigned long	replaced;		/* at switch-in: from the reserve */
 	unsigned long	topped_up;		/* on the way to user mode */
-	/* Stacks that the reserve had no page for at switch-in. */
+	/* Times that the reserve had no page for a stack at switch-in. */
 	unsigned long	short_switch;
 	/* Times that a cause above had to add what was missing then. */
 	unsigned long	short_grows[KSTACK_NR_CAUSES];
@@ -69,7 +69,7 @@ struct kstack_stats {
 /* One CPU's reserve. */
 struct kstack_reserve_stats {
 	unsigned long	taken;			/* pages, since boot */
-	unsigned long	refill_failed;		/* attempts without a page */
+	atomic_long_t	refill_failed;		/* attempts without a page; by workers too */
 	unsigned int	low_water;		/* fewest pages left, since it is online */
 };
 

@@ -33,6 +33,9 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp);
  * One compare when the memory is there already.
  *
  * Never reclaims memory itself, which would take the stack it is about to get.
+ * What is there stays until the thread goes to user mode or runs its task works,
+ * as it does in a ptrace stop and in io_uring's waits; it outlasts a sleep. A
+ * kernel thread keeps it.
  *
  * Context: on the task's own stack, where memory may be allocated with @gfp;
  * on another stack the answer means nothing.

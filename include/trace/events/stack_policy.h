@@ -135,7 +135,7 @@ TRACE_DEFINE_ENUM(KSTACK_COLD);
 
 /*
  * @bytes of a stack were unmapped, @mapped are left. excess: by the thread
- * itself on its way to user mode, or for it; cold: because it sleeps.
+ * itself on its way to user mode; cold: because it sleeps.
  */
 TRACE_EVENT(stack_trim,
 

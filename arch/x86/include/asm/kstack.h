@@ -13,8 +13,8 @@
 
 /*
  * In a PTE that is not present. pfn_pte() inverts the page frame number of such
- * a PTE, for L1TF; pte_page() knows that. Not writable, for who looks for pages
- * that are and can be executed.
+ * a PTE, for L1TF; pte_page() knows that. Bits that mean nothing to the check for
+ * pages that are writable and executable.
  */
 #define _KSTACK_RETAINED	_PAGE_SOFTW1	/* unmapped, and still the stack's */
 #define _KSTACK_ASKED		_PAGE_SOFTW2	/* a flush of all TLBs comes or came */

@@ -333,6 +333,8 @@ static void *run_vcpu(void *data)
 {
 	struct vcpu_thread *t = data;
 
+	/* With pages that it has given back, and may get back, if the module is there. */
+	spit(MODULE "deep", "20000");
 	t->was_task = !!strstr(slurp(MINE), "class: task\n");
 	t->before_kb = number(MINE, "mapped_kb");
 	t->ret = ioctl(t->vcpu, KVM_RUN, 0);
@@ -840,7 +842,7 @@ TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 120)
 		/* Grown pages are charged as well: 20 kB of stack more. */
 		child = fork();
 		if (!child)
-			_exit(spit(MODULE "hold", "29000"));
+			_exit(spit(MODULE "hold", "25000"));
 		do {	/* The figure is flushed every two seconds. */
 			usleep(100 * 1000);
 			with = number(stat, "kernel_stack");

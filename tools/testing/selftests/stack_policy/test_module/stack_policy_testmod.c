@@ -40,11 +40,11 @@
 
 static struct dentry *dir;
 
-static bool block_until_killed(void)
+static bool block_until_signal(void)
 {
-	while (!fatal_signal_pending(current)) {
-		set_current_state(TASK_KILLABLE);
-		if (!fatal_signal_pending(current))
+	while (!signal_pending(current)) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!signal_pending(current))
 			schedule();
 		__set_current_state(TASK_RUNNING);
 	}
@@ -114,10 +114,10 @@ static int recurse_set(void *data, u64 bytes)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(recurse_fops, mapped_get, recurse_set, "%llu\n");
 
-/* And stay there until killed. */
+/* And stay there until a signal comes. */
 static int block_set(void *data, u64 bytes)
 {
-	return recurse(0, bytes, block_until_killed) ? 0 : -EIO;
+	return recurse(0, bytes, block_until_signal) ? 0 : -EIO;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(block_fops, NULL, block_set, "%llu\n");
 
@@ -137,10 +137,10 @@ static int deep_set(void *data, u64 bytes)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(deep_fops, mapped_get, deep_set, "%llu\n");
 
-/* And stay there until killed. */
+/* A page more, and stay there until a signal comes. */
 static int hold_set(void *data, u64 bytes)
 {
-	return stack_ensure(bytes, GFP_KERNEL) ?: block_set(data, bytes);
+	return stack_ensure(bytes + PAGE_SIZE, GFP_KERNEL) ?: block_set(data, bytes);
 }
 DEFINE_DEBUGFS_ATTRIBUTE(hold_fops, NULL, hold_set, "%llu\n");
 
@@ -163,14 +163,14 @@ static int nap_set(void *data, u64 bytes)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(nap_fops, NULL, nap_set, "%llu\n");
 
-/* Ask for it, sleep for a second, then use it. */
+/* Ask for it, sleep until a signal comes, then use it. */
 static int later_set(void *data, u64 bytes)
 {
 	int ret = stack_ensure(bytes, GFP_KERNEL);
 
 	if (ret)
 		return ret;
-	msleep(1000);
+	block_until_signal();
 	return recurse_set(data, bytes);
 }
 DEFINE_DEBUGFS_ATTRIBUTE(later_fops, mapped_get, later_set, "%llu\n");
