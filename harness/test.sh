@@ -9,7 +9,7 @@ build_kernel
 step "build the initramfs" build_image
 rc=0
 boot test 900 kunit.enable=1 || rc=$?
-boot variant 600 kunit.enable=1 "kunit.filter_glob=stack_policy_x86*" pti=on nokaslr \
+boot variant 600 kunit.enable=1 "kunit.filter_glob=stack_policy_*" pti=on nokaslr \
 	no5lvl fred=on pci=nomsi || :
 boot exhaust 120 || :
 boot lowmem 120 mode=full fail_kstack_refill=1,100,0,-1 || :
