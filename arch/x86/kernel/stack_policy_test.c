@@ -193,12 +193,15 @@ static bool handled(const struct rig *rig)
 	return READ_ONCE(rig->handled) == rig->raised;
 }
 
-/* Two seconds: the host may be busy. What is lost stays lost. */
+/*
+ * Twenty seconds: with more virtual CPUs than the host has, one of them may have to
+ * wait for some. What is lost stays lost.
+ */
 static bool wait_handled(const struct rig *rig)
 {
 	unsigned int tries;
 
-	for (tries = 0; tries < 20000 && !handled(rig); tries++) {
+	for (tries = 0; tries < 200000 && !handled(rig); tries++) {
 		if (rig->event->sleeps)
 			usleep_range(50, 100);
 		else
