@@ -64,6 +64,17 @@ static int sleeper_fn(void *data)
 	return 0;
 }
 
+static int sleep_until_stopped(void)
+{
+	set_current_state(TASK_UNINTERRUPTIBLE);
+	while (!kthread_should_stop()) {
+		schedule();
+		set_current_state(TASK_UNINTERRUPTIBLE);
+	}
+	__set_current_state(TASK_RUNNING);
+	return 0;
+}
+
 static int is_asleep_fn(struct task_struct *task, void *data)
 {
 	return READ_ONCE(task->__state) == TASK_UNINTERRUPTIBLE && !task->on_rq &&
@@ -300,13 +311,7 @@ static int excess_fn(void *data)
 	s->flag = test_thread_flag(TIF_KSTACK) && ks->flushed_cpu == raw_smp_processor_id();
 	stack_ensure(20000, GFP_KERNEL);
 	note_pfns(ks, s->after);
-	set_current_state(TASK_UNINTERRUPTIBLE);
-	while (!kthread_should_stop()) {
-		schedule();
-		set_current_state(TASK_UNINTERRUPTIBLE);
-	}
-	__set_current_state(TASK_RUNNING);
-	return 0;
+	return sleep_until_stopped();
 }
 
 static void excess_is_retained_and_taken_back(struct kunit *test)
@@ -487,13 +492,7 @@ static int debt_fn(void *data)
 	ks->want = kstack_mapped(ks);
 	kstack_trim_current(ks);
 	*ok &= !ks->want;
-	set_current_state(TASK_UNINTERRUPTIBLE);
-	while (!kthread_should_stop()) {
-		schedule();
-		set_current_state(TASK_UNINTERRUPTIBLE);
-	}
-	__set_current_state(TASK_RUNNING);
-	return 0;
+	return sleep_until_stopped();
 }
 
 static void debts_are_settled(struct kunit *test)
