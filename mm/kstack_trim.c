@@ -455,8 +455,10 @@ static unsigned long kstack_reclaim_locked(void)
 	if (list_empty(&batch))
 		return 0;
 
-	list_for_each_entry(ks, &batch, retained)
+	list_for_each_entry(ks, &batch, retained) {
 		kstack_mark_asked(ks, &from, &to);
+		cond_resched();
+	}
 	flush_tlb_kernel_range(from, to);
 	list_for_each_entry_safe(ks, next, &batch, retained) {
 		stacks++;
