@@ -248,11 +248,16 @@ static void asked_can_be_taken_back(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, trim(&s), 2);
 	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 0);
 	KUNIT_EXPECT_EQ(test, kstack_retained(s.ks), 2);
+	/* So it is for the next reclaim. */
+	kstack_relist_or_remove(s.ks);
+	KUNIT_EXPECT_TRUE(test, kstack_listed(s.ks));
 	/* Not before it was asked for. */
 	kstack_mark_asked(s.ks, &from, &to);
 	flush_tlb_kernel_range(from, to);
 	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 2);
 	KUNIT_EXPECT_EQ(test, kstack_free_asked(s.ks), 0);
+	kstack_relist_or_remove(s.ks);
+	KUNIT_EXPECT_FALSE(test, kstack_listed(s.ks));
 	mutex_unlock(&reclaim_mutex);
 	stop(&s);
 }
