@@ -4,7 +4,7 @@
 copy_with_libs()
 {
 	local program=$1 root=$2 lib
-	cp -L "$program" "$root/bin/"
+	cp -L "$program" "$root/bin/${3:-}"
 	{ ldd "$program" 2>/dev/null || :; } | grep -o '/[^ ]*' | while read -r lib; do
 		mkdir -p "$root$(dirname "$lib")"
 		cp -Ln "$lib" "$root$lib"
@@ -27,6 +27,14 @@ build_image()
 	done
 	gcc -std=gnu11 -O2 -Wall -static -pthread \
 		-o "$root/bin/stack_policy_bench" "$tests/stack_policy/bench.c"
+	copy_with_libs "$O/tool/stackpolicy" "$root"
+	copy_with_libs "$O/tool-asan/stackpolicy" "$root" stackpolicy_asan
+	copy_with_libs "$(command -v jq)" "$root"
+	# Busybox has one too, which cannot change the user.
+	copy_with_libs "$(command -v setpriv)" "$root" util_setpriv
+	mkdir -p "$root/tests" && cp "$src"/tools/stackpolicy/tests/*.sh "$root/tests/"
+	gcc -std=gnu11 -O2 -static -pthread -o "$root/bin/threads" "$src/tools/stackpolicy/tests/threads.c"
+	ln "$root/bin/threads" "$root/bin/hostile_name"
 	# The kernel's own test of IRET to 16-bit stacks, unmodified.
 	gcc -O2 -w -static -o "$root/bin/sigreturn_test" "$tests/x86/sigreturn.c"
 	find "$obj/arch/x86/kvm" "$obj/virt/lib" -name '*.ko' -exec cp {} "$root/lib/modules/" \;

@@ -130,10 +130,21 @@ build_kernel()
 	rsync -rlpc "$top/samples/stack_policy/" "$obj/modules/sample/"
 	rsync -rlpc "$top/tools/testing/selftests/stack_policy/test_module/" "$obj/modules/test/"
 	step "build the sample and the test module" build_modules
+	step "build stackpolicy" build_tool
 }
 
 build_modules()
 {
 	make_kernel M="$obj/modules/sample" modules
 	make_kernel M="$obj/modules/test" modules
+}
+
+# The command line tool, and once more with the compiler's checks at run time.
+build_tool()
+{
+	local dir=$src/tools/stackpolicy
+	mkdir -p "$O/tool" "$O/tool-asan"
+	make -C "$dir" -j"$jobs" OUTPUT="$O/tool/"
+	make -C "$dir" -j"$jobs" OUTPUT="$O/tool-asan/" \
+		EXTRA_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all"
 }

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+/* stackpolicy class: the table of classes, shown and changed. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "main.h"
+#include "stacks.h"
+
+#define SAVED_BY	"# Kernel stacks by class; written by 'stackpolicy class set --save'.\n"
+
+/* The counters of a class in the order of struct stack_policy_stats. */
+static void stats_json(const struct stack_policy_stats *stats)
+{
+	static const struct {
+		const char *name;
+		size_t offset, nr;
+	} fields[] = {
+#define ONE(name)	{ #name, offsetof(struct stack_policy_stats, name), 1 }
+#define ALL(name)	{ #name, offsetof(struct stack_policy_stats, name), STACK_POLICY_DEPTHS }
+		ONE(threads), ONE(mapped_kb), ONE(grows_ensure), ONE(grows_fault),
+		ONE(grows_class), ONE(failed_nomem), ONE(failed_limit), ALL(exit_depth_kb),
+		ONE(uncharged_kb), ONE(trims_excess), ONE(trims_cold), ONE(retained_kb),
+		ONE(reclaimed_kb), ONE(restored_kb), ONE(replaced_kb), ONE(short_switch),
+		ONE(topped_up_kb), ONE(short_ensure), ONE(short_fault), ALL(depth_kb),
+		ALL(high_water_kb),
+#undef ONE
+#undef ALL
+	};
+	unsigned int i, n;
+
+	jsonw_name(json, "stats");
+	jsonw_start_object(json);
+	for (i = 0; i < ARRAY_SIZE(fields); i++) {
+		const __u64 *value = (const void *)stats + fields[i].offset;
+
+		jsonw_name(json, fields[i].name);
+		if (fields[i].nr > 1)
+			jsonw_start_array(json);
+		for (n = 0; n < fields[i].nr; n++)
+			jsonw_lluint(json, value[n]);
+		if (fields[i].nr > 1)
+			jsonw_end_array(json);
+	}
+	jsonw_end_object(json);
+}
+
+static void class_json(const struct stacks *s, const struct stack_class_info *class)
+{
+	jsonw_start_object(json);
+	jsonw_string_field(json, "class", class->name);
+	jsonw_uint_field(json, "populate_kb", class->entry.populate_kb);
+	jsonw_uint_field(json, "limit_kb", class->entry.limit_kb);
+	if (s->has_stats)
+		stats_json(&class->stats);
+	jsonw_end_object(json);
+}
+
+static void class_plain(const struct stacks *s, const struct stack_class_info *class)
+{
+	const struct stack_policy_stats *stats = &class->stats;
+
+	printf("%-12s %7u %6u", class->name, class->entry.populate_kb, class->entry.limit_kb);
+	if (s->has_stats)
+		printf(" %8llu %9llu %7llu %9llu %8llu", stats->threads, stats->mapped_kb,
+		       stats->grows_ensure + stats->grows_class, stats->grows_fault,
+		       stats->failed_nomem + stats->failed_limit);
+	printf("\n");
+}
+
+static int class_show(int argc, char **argv)
+{
+	int i, only = -1;
+	struct stacks s;
+
+	if (!stacks_read(&s))
+		return FAILED;
+	if (argc) {
+		only = stacks_find(&s, argv[0]);
+		if (only < 0)
+			return FAILED;
+	}
+	if (json)
+		jsonw_start_array(json);
+	else
+		printf("%-12s %7s %6s%s\n", "CLASS", "POP.KB", "LIM.KB", s.has_stats ?
+		       "  THREADS MAPPED.KB   GROWN OVERFLOWS  REFUSED" : "");
+	for (i = 0; i < (int)s.nr; i++) {
+		if (only >= 0 && i != only)
+			continue;
+		if (json)
+			class_json(&s, &s.class[i]);
+		else
+			class_plain(&s, &s.class[i]);
+	}
+	if (json)
+		jsonw_end_array(json);
+	if (!s.has_stats)
+		p_info("Note: the counters are for root (CAP_SYS_ADMIN)");
+	return DONE;
+}
+
+/* "populate=16" into @field of @row. */
+static bool parse_size(const char *arg, struct stack_policy_entry *row)
+{
+	static const char * const names[] = { "populate", "limit" };
+	__u32 *fields[] = { &row->populate_kb, &row->limit_kb };
+	const char *value = strchr(arg, '=');
+	unsigned int i;
+	char *end;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		size_t len = strlen(names[i]);
+		unsigned long kb;
+
+		if (!value || (size_t)(value - arg) != len || strncmp(arg, names[i], len))
+			continue;
+		errno = 0;
+		kb = strtoul(value + 1, &end, 10);
+		if (errno || *end || value[1] < '0' || value[1] > '9' || kb > SPAN_KB || !kb) {
+			p_err("%s: from %ld to %d kB", arg, sysconf(_SC_PAGESIZE) / 1024, SPAN_KB);
+			return false;
+		}
+		*fields[i] = kb;
+		return true;
+	}
+	p_err("what is '%s'? populate=KB or limit=KB is wanted", arg);
+	return false;
+}
+
+/* As the kernel will check it, but with a reason. */
+static bool row_valid(const struct stack_policy_entry *row)
+{
+	unsigned int page_kb = sysconf(_SC_PAGESIZE) / 1024;
+
+	if (row->populate_kb % page_kb)
+		p_err("populate=%u is not a multiple of the page size, %u kB", row->populate_kb,
+		      page_kb);
+	else if (row->limit_kb % page_kb)
+		p_err("limit=%u is not a multiple of the page size, %u kB", row->limit_kb, page_kb);
+	else if (row->populate_kb > row->limit_kb)
+		p_err("populate=%u is more than limit=%u", row->populate_kb, row->limit_kb);
+	else
+		return true;
+	return false;
+}
+
+static bool update(unsigned int class, const struct stack_policy_entry *row)
+{
+	int fd = stacks_open_map("stack_policy"), ret = 0;
+
+	if (fd == -ENOENT) {
+		p_err("this kernel has no BPF map 'stack_policy'; see 'stackpolicy feature probe'");
+		return false;
+	}
+	if (fd < 0 || bpf_map_update_elem(fd, &class, row, BPF_EXIST))
+		ret = fd < 0 ? -fd : errno;
+	if (ret == EINVAL)
+		p_err("the kernel refuses populate=%u limit=%u", row->populate_kb, row->limit_kb);
+	else if (ret == EPERM && fd >= 0)
+		p_err("the BPF map is frozen; sysctl kernel.stack_policy still works");
+	else if (ret)
+		p_err("BPF map 'stack_policy': %s%s", strerror(ret), ret == EPERM ?
+		      "; CAP_SYS_ADMIN is needed" : "");
+	if (fd >= 0)
+		close(fd);
+	return !ret;
+}
+
+/* A file that is there is overwritten only if it is one of ours. */
+static bool may_overwrite(const char *path)
+{
+	char line[sizeof(SAVED_BY)] = "";
+	FILE *file = fopen(path, "r");
+
+	if (!file)
+		return errno == ENOENT || (p_err("%s: %s", path, strerror(errno)), false);
+	if (!fgets(line, sizeof(line), file))
+		*line = '\0';
+	fclose(file);
+	if (!*line || !strcmp(line, SAVED_BY))
+		return true;
+	p_err("%s exists and was not written by 'stackpolicy class set --save'", path);
+	return false;
+}
+
+/* The whole table, as of several calls with the same file each must last. */
+static void write_fragment(FILE *file, const struct stacks *s)
+{
+	unsigned int i;
+
+	fputs(SAVED_BY "kernel.stack_policy =", file);
+	for (i = 0; i < s->nr; i++)
+		fprintf(file, " %s=%u/%u", s->class[i].name, s->class[i].entry.populate_kb,
+			s->class[i].entry.limit_kb);
+	fputc('\n', file);
+}
+
+static int class_set(int argc, char **argv)
+{
+	struct stack_policy_entry *row;
+	struct replacement saved = {};
+	struct stacks s;
+	int class, i;
+
+	if (!stacks_read(&s))
+		return FAILED;
+	class = stacks_find(&s, argv[0]);
+	if (class < 0)
+		return FAILED;
+	/* What is not named stays as it is. */
+	row = &s.class[class].entry;
+	for (i = 1; i < argc; i++) {
+		if (!parse_size(argv[i], row))
+			return USAGE;
+	}
+	if (!row_valid(row))
+		return USAGE;
+	if (opt[OPT_SAVE]) {
+		if (!may_overwrite(opt[OPT_SAVE]) || !replace_open(&saved, opt[OPT_SAVE]))
+			return FAILED;
+		write_fragment(saved.file, &s);
+	}
+	if (!update(class, row)) {
+		if (opt[OPT_SAVE])
+			replace_abort(&saved);
+		return FAILED;
+	}
+	if (opt[OPT_SAVE] && !replace_commit(&saved)) {
+		p_info("Note: the kernel has the new sizes all the same");
+		return FAILED;
+	}
+	if (json)
+		jsonw_null(json);
+	return DONE;
+}
+
+static int class_reset(int argc, char **argv)
+{
+	int ret;
+
+	if (!stacks_there())
+		return FAILED;
+	/* Through the sysctl: it knows the built-in table and is all or nothing. */
+	ret = stacks_write_table("default");
+	if (ret) {
+		p_err("kernel.stack_policy: %s", strerror(-ret));
+		return FAILED;
+	}
+	if (json)
+		jsonw_null(json);
+	return DONE;
+}
+
+static const struct command commands[] = {
+	{ "show", "[NAME]", 0, 0, 1, class_show },
+	{ "set", "NAME [populate=KB] [limit=KB]", OPT(SAVE), 2, 3, class_set },
+	{ "reset", NULL, 0, 0, 0, class_reset },
+	{ }
+};
+
+const struct object class_object = {
+	"class", "how much stack which kind of thread gets, and what became of it", commands,
+};
