@@ -56,15 +56,6 @@ static long wait_for(pid_t tid, const char *key, long value)
 	return of_thread(tid, key);
 }
 
-static unsigned long long retained_kb(void)
-{
-	unsigned long long sum = 0;
-
-	for (int class = 0; class < NR_CLASSES; class++)
-		sum += class_stats(class).retained_kb;
-	return sum;
-}
-
 static void reap(pid_t child)
 {
 	kill(child, SIGKILL);
