@@ -5,8 +5,23 @@ cd "$(dirname "$0")" || exit
 . ./image.sh
 . ./boot.sh
 
+# Of an image no guest is needed to look into.
+host_tests()
+{
+	local tool=$O/tool/stackpolicy
+	[ "$DEBUG" != 1 ] || tool=$O/tool-asan/stackpolicy
+	{
+		echo "# selftest"
+		tool=$tool vmlinux=$obj/vmlinux "$top/tools/stackpolicy/tests/run.sh" analyze
+		[ -e /proc/sys/kernel/stack_policy ] ||
+			tool=$tool "$top/tools/stackpolicy/tests/run.sh" nofeature
+		echo "# end"
+	} > "$O/host.results"
+}
+
 build_kernel
 step "build the initramfs" build_image
+step "test stackpolicy's analysis" host_tests
 rc=0
 boot test 900 kunit.enable=1 || rc=$?
 boot variant 600 kunit.enable=1 "kunit.filter_glob=stack_policy_*" pti=on nokaslr \

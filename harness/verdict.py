@@ -25,8 +25,10 @@ EMPTY = r"stack_policy: CPU \d+'s reserve is empty: \d+ pages taken, \d+ refills
 BAD_BOOT_TABLE = 'stack_policy: boot parameter "task=99/100" is not valid, ignored'
 GUARD = "BUG: TASK stack guard page was hit"
 # Boots with results in TAP, and the KUnit suites that have to be in them.
-RESULTS = {"test": ("stack_policy", "stack_policy_trim", "stack_policy_x86"), "variant": ("stack_policy_trim", "stack_policy_x86"),
-           "stress": ("stack_policy_x86",)}
+RESULTS = {"test": ("stack_policy", "stack_policy_trim", "stack_policy_x86"),
+           "variant": ("stack_policy_trim", "stack_policy_x86"),
+           "stress": ("stack_policy_x86",),
+           "host": ()}
 MAY_SKIP = re.compile(r"table\.kvm_run_")    # QEMU under KVM need not nest
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
 SELF = re.compile(r"(ok|not ok) +\d+ (.*)")
@@ -151,6 +153,7 @@ def check_full(verdict, name, boot, message):
 
 def check_stress(verdict):
     """make stress: enough overflows, and nothing lost in any round."""
+    verdict.results("host")
     verdict.results("stress")
     verdict.console("stress")
     count = [int(line.split()[1]) for line in verdict.read("stress", "results")
@@ -164,7 +167,8 @@ def check_stress(verdict):
 
 
 def check_tests(verdict):
-    """make test: all its boots."""
+    """make test: all its boots, and what needs none."""
+    verdict.results("host")
     for boot in ("test", "variant"):
         verdict.results(boot)
         seen = verdict.console(boot)

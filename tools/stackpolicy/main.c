@@ -24,7 +24,8 @@ static bool debug;
 static bool failed_in_json;
 
 static const struct object * const objects[] = {
-	&class_object, &thread_object, &memory_object, &metrics_object, &feature_object,
+	&class_object, &thread_object, &memory_object, &analyze_object,
+	&metrics_object, &feature_object,
 };
 
 static const struct {

@@ -16,8 +16,8 @@ result()
 {
 	[ $? -eq 0 ] && ok=ok || ok="not ok"
 	number=$((number + 1))
-	echo "$ok $number $tool.$file.$1"
-	[ "$ok" = ok ] || sed 's/^/# /' "$tmp/out" | head -n 20
+	echo "$ok $number ${tool##*/}.$file.$1"
+	[ "$ok" = ok ] || head -n 20 "$tmp/out" | cut -c 1-300 | sed 's/^/# /'
 }
 
 # check NAME EXIT REGEX COMMAND: how it ends, and a line that it prints. No line
