@@ -169,6 +169,7 @@ def check_stress(verdict):
 def check_tests(verdict):
     """make test: all its boots, and what needs none."""
     verdict.results("host")
+    verdict.console("chains")
     for boot in ("test", "variant"):
         verdict.results(boot)
         seen = verdict.console(boot)

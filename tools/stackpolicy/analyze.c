@@ -10,6 +10,7 @@
 #include "calls.h"
 #include "depth.h"
 #include "main.h"
+#include "observed.h"
 #include "stacks.h"
 
 #define PT_REGS		168	/* what BTF does not tell */
@@ -44,12 +45,28 @@ struct base {
 	} part[NR_EDGES_OF_BASE];
 };
 
+/* How a link of a chain came to be called. */
+enum called {
+	DIRECTLY,
+	BY_TYPE,
+	BACK,		/* by type or not */
+};
+
+struct link {
+	uint32_t	routine;
+	int32_t		bytes;
+	enum called	called;
+};
+
 struct entry {
 	enum entry_kind	kind;
 	const char	*name;
 	uint32_t	routine;
 	int32_t		bytes;		/* in all */
 	uint32_t	unresolved;	/* calls that can be reached, to nobody knows where */
+	uint32_t	calls_back;	/* that can be reached */
+	struct link	*chain;		/* the deepest one, from its own function on */
+	size_t		nr_links;
 };
 
 struct analysis {
@@ -66,6 +83,8 @@ struct analysis {
 	size_t		how[CALL_NR_HOWS];
 	size_t		tracer_calls;	/* of .how[CALL_UNKNOWN]: probes of tracepoints */
 	bool		*left_out;	/* by routine: --without */
+	bool		*reached;	/* by routine: from some entry */
+	struct observed	o;		/* --edges */
 };
 
 /* Entries */
@@ -151,7 +170,6 @@ static enum entry_kind kind_of(const struct analysis *a, const struct routine *r
 	return r->kthread && strcmp(r->name, "kthread") ? KTHREAD : NR_KINDS;
 }
 
-/* By kind, then by address: the search for cycles begins with the first ones. */
 static bool find_entries(struct analysis *a)
 {
 	unsigned int kind;
@@ -243,45 +261,52 @@ static bool build_graph(struct analysis *a, uint32_t nr_prototypes)
 	return ok;
 }
 
-static bool search(struct analysis *a)
+/* Unresolved calls in what the last search has reached. */
+static uint32_t count_unresolved(struct analysis *a)
 {
-	uint32_t *roots = calloc(a->nr_entries + 1, sizeof(*roots));
-	size_t i;
-	bool ok;
+	uint32_t n = 0;
+	size_t i, k;
 
-	for (i = 0; roots && i < a->nr_entries; i++)
-		roots[i] = a->entries[i].routine;
-	ok = roots && graph_search(&a->g, roots, a->nr_entries, a->recurse);
-	free(roots);
-	return ok;
-}
+	for (i = 0; i < a->g.nr_reached; i++) {
+		const struct routine *r = &a->c->routines[a->g.order[i]];
 
-/* Unresolved calls that entry @e can get to. */
-static void count_unresolved(struct analysis *a, struct entry *e, bool *seen, uint32_t *todo)
-{
-	size_t nr = 0, i;
+		if (a->g.order[i] >= a->c->nr_routines)
+			continue;
+		a->reached[a->g.order[i]] = true;
+		for (k = 0; k < r->nr_calls; k++) {
+			const struct call *call = &a->c->calls[r->first_call + k];
 
-	memset(seen, 0, a->g.nr_nodes * sizeof(*seen));
-	todo[nr++] = e->routine;
-	seen[e->routine] = true;
-	while (nr) {
-		uint32_t node = todo[--nr];
-
-		for (i = 0; node < a->c->nr_routines && i < a->c->routines[node].nr_calls; i++) {
-			const struct call *call =
-				&a->c->calls[a->c->routines[node].first_call + i];
-
-			e->unresolved += call->how == CALL_UNKNOWN ||
-				(call->how == CALL_TYPE && !a->by_type);
-		}
-		for (i = a->g.first[node]; i < a->g.first[node + 1]; i++) {
-			uint32_t to = a->g.edges[i].to;
-
-			if (!seen[to])
-				todo[nr++] = to;
-			seen[to] = true;
+			n += call->how == CALL_UNKNOWN || (call->how == CALL_TYPE && !a->by_type);
 		}
 	}
+	return n;
+}
+
+/* Keep the deepest chain of the last search. */
+static bool keep_chain(struct analysis *a, struct entry *e)
+{
+	struct link *links = calloc((a->recurse + 1) * a->g.nr_reached, sizeof(*links));
+	unsigned int left = a->recurse;
+	enum called called = DIRECTLY;
+	uint32_t node = e->routine;
+	const struct edge *edge;
+
+	if (!links)
+		return false;
+	while ((edge = graph_next(&a->g, node, &left))) {
+		if (node < a->c->nr_routines) {
+			links[e->nr_links++] = (struct link){ node, edge->bytes, called };
+			called = DIRECTLY;
+		}
+		if (edge->back)
+			called = BACK;
+		else if (edge->to >= a->c->nr_routines)
+			called = BY_TYPE;
+		node = edge->to;
+	}
+	links[e->nr_links++] = (struct link){ node, a->g.own[node], called };
+	e->chain = reallocarray(links, e->nr_links, sizeof(*links));
+	return e->chain;
 }
 
 static int by_depth(const void *x, const void *y)
@@ -291,25 +316,97 @@ static int by_depth(const void *x, const void *y)
 	return a->bytes != b->bytes ? b->bytes - a->bytes : strcmp(a->name, b->name);
 }
 
+/* A search for each: where cycles are cut depends on where it begins. */
 static bool measure_entries(struct analysis *a)
 {
-	bool *seen = calloc(a->g.nr_nodes, sizeof(*seen));
-	uint32_t *todo = calloc(a->g.nr_nodes, sizeof(*todo));
 	size_t i;
 
-	for (i = 0; seen && todo && i < a->nr_entries; i++) {
+	a->reached = calloc(a->c->nr_routines, sizeof(*a->reached));
+	if (!a->reached || !graph_sort(&a->g))
+		return false;
+	for (i = 0; i < a->nr_entries; i++) {
 		struct entry *e = &a->entries[i];
 
+		if (!graph_search(&a->g, e->routine, a->recurse) || !keep_chain(a, e))
+			return false;
 		e->bytes = a->base[e->kind].bytes + graph_depth(&a->g, e->routine, a->recurse);
-		count_unresolved(a, e, seen, todo);
+		e->calls_back = a->g.nr_back;
+		e->unresolved = count_unresolved(a);
 	}
 	qsort(a->entries, a->nr_entries, sizeof(*a->entries), by_depth);
-	free(seen);
-	free(todo);
-	return seen && todo;
+	return true;
+}
+
+/*
+ * For observed_compare(). A system call that ends in a jump is in no chain: of those
+ * that jump to @routine the deepest one, as they are sorted by depth.
+ */
+static bool entry_of(const void *arg, uint32_t routine, uint32_t *entry, int32_t *base)
+{
+	const struct analysis *a = arg;
+	size_t i;
+
+	for (i = 0; i < a->nr_entries; i++) {
+		if (jumps_to(a->c, a->entries[i].routine, routine, MAX_JUMPS)) {
+			*entry = a->entries[i].routine;
+			*base = a->base[a->entries[i].kind].bytes;
+			return true;
+		}
+	}
+	return false;
 }
 
 /* Output */
+
+static void print_surprises(const char *name, const char *text,
+			    const struct surprise *surprises, size_t nr)
+{
+	size_t i;
+
+	if (json) {
+		jsonw_name(json, name);
+		jsonw_start_array(json);
+	}
+	for (i = 0; i < nr && i < MAX_SURPRISES; i++) {
+		if (!json) {
+			printf("%s %s: %d bytes seen, %d expected\n", text, surprises[i].function,
+			       surprises[i].observed, surprises[i].expected);
+			continue;
+		}
+		jsonw_start_object(json);
+		jsonw_string_field(json, "function", surprises[i].function);
+		jsonw_int_field(json, "observed_bytes", surprises[i].observed);
+		jsonw_int_field(json, "expected_bytes", surprises[i].expected);
+		jsonw_end_object(json);
+	}
+	if (json)
+		jsonw_end_array(json);
+}
+
+static void print_observed(const struct observed *o)
+{
+	if (json) {
+		jsonw_name(json, "observed");
+		jsonw_start_object(json);
+		jsonw_uint_field(json, "events", o->e.nr);
+		jsonw_uint_field(json, "calls", o->links);
+		jsonw_uint_field(json, "predicted", o->resolved);
+		jsonw_uint_field(json, "wrong", o->wrong);
+		jsonw_uint_field(json, "added", o->added);
+		jsonw_uint_field(json, "frames", o->frames);
+		jsonw_uint_field(json, "chains", o->chains);
+		jsonw_int_field(json, "deepest_bytes", o->deepest);
+	} else {
+		printf("observed: %zu chains with %zu calls, %zu predicted, %zu wrongly; ",
+		       o->e.nr, o->links, o->resolved, o->wrong);
+		printf("%zu ways added\n%zu frames and %zu depths compared, up to %d bytes\n",
+		       o->added, o->frames, o->chains, o->deepest);
+	}
+	print_surprises("frames_that_differ", "  frame of", o->differ, o->nr_differ);
+	print_surprises("chains_deeper_than_bound", "  chain from", o->deeper, o->nr_deeper);
+	if (json)
+		jsonw_end_object(json);
+}
 
 static const char *fits(const struct analysis *a, const struct entry *e)
 {
@@ -338,41 +435,25 @@ static void print_link(const char *name, int32_t bytes, int32_t at, const char *
 /* From the top of the stack to the deepest function. */
 static void print_chain(const struct analysis *a, const struct entry *e)
 {
-	unsigned int left = a->recurse, part;
+	static const char * const plain[] = { "", "   (through a pointer)",
+					      "   (back into a cycle)" };
+	static const char * const names[] = { "", "type", "back" };
 	const struct base *base = &a->base[e->kind];
-	uint32_t node = e->routine;
-	const struct edge *edge;
-	const char *how = "";
+	unsigned int part;
 	int32_t at = 0;
+	size_t i;
 
 	for (part = 0; part < base->nr; part++) {
 		at += base->part[part].bytes;
 		print_link(base->part[part].name, base->part[part].bytes, at, "");
 	}
-	while ((edge = graph_next(&a->g, node, &left))) {
-		if (node < a->c->nr_routines) {
-			at += edge->bytes;
-			print_link(a->c->routines[node].name, edge->bytes, at, how);
-			how = edge->back ? json ? "back" : "   (call back into a cycle)" : "";
-		}
-		if (edge->to >= a->c->nr_routines)
-			how = json ? "type" : "   (through a pointer)";
-		node = edge->to;
-	}
-	print_link(a->c->routines[node].name, a->g.own[node], at + a->g.own[node], how);
-}
+	for (i = 0; i < e->nr_links; i++) {
+		const struct link *link = &e->chain[i];
 
-static unsigned int chain_length(const struct analysis *a, const struct entry *e)
-{
-	unsigned int left = a->recurse, n = a->base[e->kind].nr + 1;
-	uint32_t node = e->routine;
-	const struct edge *edge;
-
-	while ((edge = graph_next(&a->g, node, &left))) {
-		n += node < a->c->nr_routines;
-		node = edge->to;
+		at += link->bytes;
+		print_link(a->c->routines[link->routine].name, link->bytes, at,
+			   (json ? names : plain)[link->called]);
 	}
-	return n;
 }
 
 static void entry_json(const struct analysis *a, const struct entry *e)
@@ -383,6 +464,7 @@ static void entry_json(const struct analysis *a, const struct entry *e)
 	jsonw_int_field(json, "depth_bytes", e->bytes);
 	jsonw_string_field(json, "fits", fits(a, e));
 	jsonw_uint_field(json, "unresolved", e->unresolved);
+	jsonw_uint_field(json, "calls_back", e->calls_back);
 	jsonw_name(json, "chain");
 	jsonw_start_array(json);
 	print_chain(a, e);
@@ -406,7 +488,8 @@ static void print_entries(const struct analysis *a)
 		if (json)
 			entry_json(a, e);
 		else
-			printf("%7d %-6s %6u  %s %s\n", e->bytes, fits(a, e), chain_length(a, e),
+			printf("%7d %-6s %6u  %s %s\n", e->bytes, fits(a, e),
+			       (unsigned int)e->nr_links + a->base[e->kind].nr,
 			       kind_names[e->kind], e->name);
 	}
 	if (json)
@@ -431,9 +514,9 @@ static bool print_frames(const struct analysis *a)
 
 	if (!order)
 		return false;
-	for (i = 0; i < a->g.nr_reached; i++)
-		if (a->g.order[i] < a->c->nr_routines)
-			order[nr++] = a->g.order[i];
+	for (i = 0; i < a->c->nr_routines; i++)
+		if (a->reached[i])
+			order[nr++] = i;
 	sorted_calls = a->c;
 	qsort(order, nr, sizeof(*order), by_frame);
 	if (json) {
@@ -491,20 +574,15 @@ static void find_places(const struct analysis *a, struct place *places)
 	for (i = 0; i < a->nr_entries; i++) {
 		const struct entry *e = &a->entries[i];
 		int32_t at = a->base[e->kind].bytes;
-		unsigned int left = a->recurse;
-		uint32_t node = e->routine;
-		const struct edge *edge;
+		size_t k;
 
 		if (e->kind == FAULT || e->kind == INTERRUPT || e->bytes <= a->populate)
 			continue;
-		while ((edge = graph_next(&a->g, node, &left)) &&
-		       at + edge->bytes + ENSURE_MARGIN <= a->populate) {
-			if (node < a->c->nr_routines) {
-				places[node].entries++;
-				places[node].bytes = e->bytes - at;
-			}
-			at += edge->bytes;
-			node = edge->to;
+		for (k = 0; k < e->nr_links &&
+		     at + e->chain[k].bytes + ENSURE_MARGIN <= a->populate; k++) {
+			places[e->chain[k].routine].entries++;
+			places[e->chain[k].routine].bytes = e->bytes - at;
+			at += e->chain[k].bytes;
 		}
 	}
 }
@@ -547,7 +625,7 @@ static bool print_places(const struct analysis *a)
 
 static void print_summary(const struct analysis *a)
 {
-	size_t i, over[3] = {};
+	size_t i, over[4] = {};
 	unsigned int how;
 
 	for (i = 0; i < a->nr_entries; i++) {
@@ -556,6 +634,7 @@ static void print_summary(const struct analysis *a)
 		over[0] += !strcmp(text, "fits");
 		over[1] += !strcmp(text, "grows");
 		over[2] += !strcmp(text, "over");
+		over[3] += !strcmp(text, "on top");
 	}
 	if (json) {
 		jsonw_string_field(json, "release", a->v->release);
@@ -568,7 +647,6 @@ static void print_summary(const struct analysis *a)
 			jsonw_uint_field(json, how_names[how], a->how[how]);
 		jsonw_uint_field(json, "unknown_in_tracepoints", a->tracer_calls);
 		jsonw_end_object(json);
-		jsonw_uint_field(json, "calls_back", a->g.nr_back);
 		jsonw_uint_field(json, "recurse", a->recurse);
 		jsonw_string_field(json, "indirect", a->by_type ? "type" : "none");
 		jsonw_int_field(json, "populate_bytes", a->populate);
@@ -580,12 +658,12 @@ static void print_summary(const struct analysis *a)
 	       a->v->release, a->c->nr_routines, a->c->nr_calls, a->how[CALL_DIRECT],
 	       a->how[CALL_STATIC], a->how[CALL_TYPE], a->by_type ? "" : " (not followed)",
 	       a->how[CALL_UNKNOWN], a->tracer_calls);
-	printf("%u calls lead back into a cycle; chains have up to %lu of them\n", a->g.nr_back,
-	       a->recurse);
+	printf("chains have up to %lu calls back into a cycle\n", a->recurse);
 	if (a->c->nr_undecoded)
 		printf("%zu bytes of code could not be decoded\n", a->c->nr_undecoded);
-	printf("%zu entries: %zu fit into %d bytes, %zu grow, %zu are over %d bytes\n",
-	       a->nr_entries, over[0], a->populate, over[1], over[2], a->limit);
+	printf("%zu entries: %zu fit into %d bytes, %zu grow, %zu are over %d bytes,\n"
+	       "%zu come on top of others\n", a->nr_entries, over[0], a->populate, over[1],
+	       over[2], a->limit, over[3]);
 }
 
 static bool print_entry(const struct analysis *a, const char *name)
@@ -620,6 +698,8 @@ static bool print_all(const struct analysis *a)
 	if (json)
 		jsonw_start_object(json);
 	print_summary(a);
+	if (opt[OPT_EDGES])
+		print_observed(&a->o);
 	print_entries(a);
 	ok = print_frames(a) && print_places(a);
 	if (json)
@@ -627,8 +707,8 @@ static bool print_all(const struct analysis *a)
 	return ok;
 }
 
-/* "12/32", or a class of the running kernel. */
-static bool parse_class(struct analysis *a)
+/* "12/32", or a class of the running kernel. Return: DONE, or how to exit. */
+static int parse_class(struct analysis *a)
 {
 	unsigned int populate_kb, limit_kb;
 	struct stacks s;
@@ -638,26 +718,26 @@ static bool parse_class(struct analysis *a)
 	a->populate = DEFAULT_POPULATE;
 	a->limit = DEFAULT_LIMIT;
 	if (!opt[OPT_CLASS])
-		return true;
-	if (sscanf(opt[OPT_CLASS], "%u/%u%c", &populate_kb, &limit_kb, &end) == 2 &&
-	    populate_kb <= limit_kb && limit_kb <= SPAN_KB) {
+		return DONE;
+	if (strchr(opt[OPT_CLASS], '/')) {
+		if (sscanf(opt[OPT_CLASS], "%u/%u%c", &populate_kb, &limit_kb, &end) != 2 ||
+		    !populate_kb || populate_kb > limit_kb || limit_kb > SPAN_KB) {
+			p_err("--class %s: POPULATE/LIMIT in kB, up to %d, or a class",
+			      opt[OPT_CLASS], SPAN_KB);
+			return USAGE;
+		}
 		a->populate = populate_kb * 1024;
 		a->limit = limit_kb * 1024;
-		return true;
-	}
-	if (strchr(opt[OPT_CLASS], '/')) {
-		p_err("--class %s: POPULATE/LIMIT in kB, up to %d, or a class", opt[OPT_CLASS],
-		      SPAN_KB);
-		return false;
+		return DONE;
 	}
 	if (!stacks_read(&s))
-		return false;
+		return FAILED;
 	class = stacks_find(&s, opt[OPT_CLASS]);
 	if (class < 0)
-		return false;
+		return FAILED;
 	a->populate = s.class[class].entry.populate_kb * 1024;
 	a->limit = s.class[class].entry.limit_kb * 1024;
-	return true;
+	return DONE;
 }
 
 static int parse_analysis(struct analysis *a)
@@ -672,13 +752,14 @@ static int parse_analysis(struct analysis *a)
 		p_err("--indirect %s: none or type is wanted", opt[OPT_INDIRECT]);
 		return USAGE;
 	}
-	return parse_class(a) ? DONE : FAILED;
+	return parse_class(a);
 }
 
 static int analyze(int argc, char **argv)
 {
 	struct analysis a = {};
 	int ret = parse_analysis(&a);
+	size_t i;
 
 	if (ret)
 		return ret;
@@ -693,15 +774,29 @@ static int analyze(int argc, char **argv)
 	if (!a.v->btf && a.by_type)
 		p_info("Note: without BTF, calls through pointers are not resolved");
 	find_bases(&a);
-	if (!find_entries(&a) || !build_graph(&a, types_nr_prototypes(a.t)) || !search(&a) ||
-	    !measure_entries(&a))
+	if (!find_entries(&a) || !build_graph(&a, types_nr_prototypes(a.t))) {
 		p_err("no memory");
-	else if (print_all(&a))
+		goto free;
+	}
+	a.o.by_type = a.by_type;
+	if (opt[OPT_EDGES] && !observed_add(&a.o, opt[OPT_EDGES], a.v, a.c, &a.g))
+		goto free;
+	if (!measure_entries(&a)) {
+		p_err("no memory");
+		goto free;
+	}
+	if (opt[OPT_EDGES] && !observed_compare(&a.o, a.v, a.c, &a.g, entry_of, &a))
+		p_info("Note: what was observed does not agree with the image");
+	if (print_all(&a))
 		ret = DONE;
 free:
+	observed_free(&a.o);
 	graph_free(&a.g);
+	for (i = 0; i < a.nr_entries; i++)
+		free(a.entries[i].chain);
 	free(a.entries);
 	free(a.left_out);
+	free(a.reached);
 	if (a.c)
 		calls_free(a.c);
 	if (a.t)
@@ -711,8 +806,8 @@ free:
 }
 
 static const struct command commands[] = {
-	{ "", "VMLINUX", OPT(CLASS) | OPT(ENTRY) | OPT(INDIRECT) | OPT(RECURSE) | OPT(TOP) |
-	  OPT(WITHOUT), 1, 1, analyze },
+	{ "", "VMLINUX", OPT(CLASS) | OPT(EDGES) | OPT(ENTRY) | OPT(INDIRECT) | OPT(RECURSE) |
+	  OPT(TOP) | OPT(WITHOUT), 1, 1, analyze },
 	{ }
 };
 

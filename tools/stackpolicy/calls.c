@@ -41,6 +41,7 @@ struct reader {
 	size_t			step_at_room;
 	size_t			orc;		/* index of the entry last used */
 	int32_t			cold_sp;	/* where a cold part may begin */
+	uint8_t			length;		/* of the instruction at hand */
 	bool			emit, no_memory;
 };
 
@@ -78,6 +79,7 @@ static void apply_orc(struct reader *r, struct state *st, uint64_t address)
 	if (orc->type == ORC_TYPE_CALL && orc->sp_reg == ORC_REG_SP) {
 		machine_set_sp(st, orc->sp_offset);
 		st->elsewhere = false;
+		st->bounded = false;
 		st->dynamic = false;
 	}
 }
@@ -154,7 +156,8 @@ static void indirect_call(struct reader *r, const struct state *st, uint64_t ip,
 			  struct value value, bool jump)
 {
 	struct call call = { .ip = ip, .caller = r->routine, .callee = UINT32_MAX,
-			     .how = CALL_UNKNOWN, .jump = jump };
+			     .how = CALL_UNKNOWN, .jump = jump, .length = r->length,
+			     .exact = !st->bounded && !st->dynamic };
 
 	/* On an interrupt stack it is none of this stack's business. */
 	if (st->elsewhere)
@@ -197,7 +200,8 @@ static enum reg thunk_register(const char *name)
 static bool direct_call(struct reader *r, struct state *st, uint64_t ip, uint64_t target, bool jump)
 {
 	struct function *f = vmlinux_function_at(r->v, target);
-	struct call call = { .ip = ip, .caller = r->routine, .how = CALL_DIRECT, .jump = jump };
+	struct call call = { .ip = ip, .caller = r->routine, .how = CALL_DIRECT, .jump = jump,
+			     .length = r->length, .exact = !st->bounded && !st->dynamic };
 	const struct routine *callee;
 	enum reg thunk;
 
@@ -357,6 +361,7 @@ static bool run_step(struct reader *r, struct state *st, struct step *s)
 	struct routine *routine = &r->c->routines[r->routine];
 
 	s->reached = true;
+	r->length = insn->length;
 	apply_orc(r, st, ip);
 	if (r->emit && !st->elsewhere && st->sp > routine->bytes)
 		routine->bytes = st->sp;
@@ -688,6 +693,20 @@ void calls_free(struct calls *c)
 	free(c->routine_of);
 	free(c->calls);
 	free(c);
+}
+
+const struct call *calls_returning_to(const struct calls *c, uint32_t routine, uint64_t address)
+{
+	const struct routine *r = &c->routines[routine];
+	size_t i;
+
+	for (i = 0; i < r->nr_calls; i++) {
+		const struct call *call = &c->calls[r->first_call + i];
+
+		if (!call->jump && call->ip + call->length == address)
+			return call;
+	}
+	return NULL;
 }
 
 long calls_find(const struct calls *c, const char *name)

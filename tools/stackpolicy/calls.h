@@ -25,6 +25,8 @@ struct call {
 	int32_t		bytes;		/* of stack from the caller's frame on to the callee's */
 	uint8_t		how;
 	bool		jump;		/* the caller's frame is gone */
+	bool		exact;		/* .bytes are not only a bound */
+	uint8_t		length;		/* of the instruction */
 	uint32_t	prototype;	/* CALL_TYPE: what is called */
 	struct pointer	in;		/* and what that was loaded from, or TO_UNKNOWN */
 };
@@ -58,7 +60,7 @@ void calls_free(struct calls *c);
 /* Number of the routine called @name, or -1. */
 long calls_find(const struct calls *c, const char *name);
 
-/* The stack in use below the caller's frame at @ip, if that is a known call; else -1. */
-int32_t calls_bytes_at(const struct calls *c, uint64_t ip);
+/* The call that returns to @address in @routine, or NULL. */
+const struct call *calls_returning_to(const struct calls *c, uint32_t routine, uint64_t address);
 
 #endif /* _STACKPOLICY_CALLS_H */

@@ -34,81 +34,64 @@ bool graph_add(struct graph *g, uint32_t from, uint32_t to, int32_t bytes, uint3
 }
 
 /* Edges of one node together, in the order in which they were added. */
-static bool sort_edges(struct graph *g)
+bool graph_sort(struct graph *g)
 {
 	struct edge *sorted = calloc(g->nr_edges + 1, sizeof(*sorted));
-	size_t *at, i, n = 0;
+	size_t i, n = 0;
 
 	g->first = calloc(g->nr_nodes + 1, sizeof(*g->first));
-	at = calloc(g->nr_nodes + 1, sizeof(*at));
-	if (!sorted || !g->first || !at) {
+	g->at = calloc(g->nr_nodes + 1, sizeof(*g->at));
+	g->order = calloc(g->nr_nodes + 1, sizeof(*g->order));
+	g->colour = calloc(g->nr_nodes + 1, sizeof(*g->colour));
+	g->way = calloc(g->nr_nodes + 1, sizeof(*g->way));
+	if (!sorted || !g->first || !g->at || !g->order || !g->colour || !g->way) {
 		free(sorted);
-		free(at);
 		return false;
 	}
 	for (i = 0; i < g->nr_edges; i++)
-		at[g->edges[i].from]++;
+		g->at[g->edges[i].from]++;
 	for (i = 0; i <= g->nr_nodes; i++) {
 		g->first[i] = n;
-		n += at[i];
-		at[i] = g->first[i];
+		n += g->at[i];
+		g->at[i] = g->first[i];
 	}
 	for (i = 0; i < g->nr_edges; i++)
-		sorted[at[g->edges[i].from]++] = g->edges[i];
+		sorted[g->at[g->edges[i].from]++] = g->edges[i];
 	free(g->edges);
-	free(at);
 	g->edges = sorted;
 	return true;
 }
 
 /* Without recursion of our own: chains can be as long as there are functions. */
-static void search_from(struct graph *g, uint32_t root, unsigned char *colour, uint32_t *way,
-			size_t *at)
+static void find_back(struct graph *g, uint32_t root)
 {
 	size_t depth = 0;
 
-	if (colour[root] != WHITE)
-		return;
-	way[depth] = root;
-	at[depth++] = g->first[root];
-	colour[root] = GREY;
+	memset(g->colour, WHITE, g->nr_nodes);
+	g->nr_reached = 0;
+	g->nr_back = 0;
+	g->way[depth] = root;
+	g->at[depth++] = g->first[root];
+	g->colour[root] = GREY;
 	while (depth) {
-		uint32_t node = way[depth - 1];
+		uint32_t node = g->way[depth - 1];
 		struct edge *edge;
 
-		if (at[depth - 1] == g->first[node + 1]) {
-			colour[node] = BLACK;
+		if (g->at[depth - 1] == g->first[node + 1]) {
+			g->colour[node] = BLACK;
 			g->order[g->nr_reached++] = node;
 			depth--;
 			continue;
 		}
-		edge = &g->edges[at[depth - 1]++];
-		if (colour[edge->to] == GREY) {
-			edge->back = true;
-			g->nr_back++;
-		} else if (colour[edge->to] == WHITE) {
-			colour[edge->to] = GREY;
-			way[depth] = edge->to;
-			at[depth++] = g->first[edge->to];
+		edge = &g->edges[g->at[depth - 1]++];
+		edge->back = g->colour[edge->to] == GREY;
+		g->nr_back += edge->back;
+		if (g->colour[edge->to] == WHITE) {
+			g->colour[edge->to] = GREY;
+			g->way[depth] = edge->to;
+			g->at[depth++] = g->first[edge->to];
 		}
 	}
-}
-
-static bool find_back(struct graph *g, const uint32_t *roots, size_t nr_roots)
-{
-	unsigned char *colour = calloc(g->nr_nodes + 1, 1);
-	uint32_t *way = calloc(g->nr_nodes + 1, sizeof(*way));
-	size_t *at = calloc(g->nr_nodes + 1, sizeof(*at)), i;
-	bool ok;
-
-	g->order = calloc(g->nr_nodes + 1, sizeof(*g->order));
-	ok = colour && way && at && g->order;
-	for (i = 0; ok && i < nr_roots; i++)
-		search_from(g, roots[i], colour, way, at);
-	free(colour);
-	free(way);
-	free(at);
-	return ok;
 }
 
 /* Callees come first, so theirs is known; that of a call back from the layer before. */
@@ -138,16 +121,16 @@ static void measure(struct graph *g, unsigned int layer)
 	}
 }
 
-bool graph_search(struct graph *g, const uint32_t *roots, size_t nr_roots, unsigned int recurse)
+bool graph_search(struct graph *g, uint32_t root, unsigned int recurse)
 {
 	unsigned int layer;
 
-	g->recurse = recurse;
-	if (!sort_edges(g) || !find_back(g, roots, nr_roots))
-		return false;
+	find_back(g, root);
 	for (layer = 0; layer <= recurse; layer++) {
-		g->depth[layer] = calloc(g->nr_nodes, sizeof(**g->depth));
-		g->next[layer] = calloc(g->nr_nodes, sizeof(**g->next));
+		if (!g->depth[layer]) {
+			g->depth[layer] = calloc(g->nr_nodes, sizeof(**g->depth));
+			g->next[layer] = calloc(g->nr_nodes, sizeof(**g->next));
+		}
 		if (!g->depth[layer] || !g->next[layer])
 			return false;
 		measure(g, layer);
@@ -163,6 +146,9 @@ void graph_free(struct graph *g)
 	free(g->edges);
 	free(g->first);
 	free(g->order);
+	free(g->colour);
+	free(g->way);
+	free(g->at);
 	for (layer = 0; layer <= MAX_RECURSE; layer++) {
 		free(g->depth[layer]);
 		free(g->next[layer]);

@@ -5,8 +5,8 @@
  *
  * A cycle has no deepest chain, so a depth is always that of a chain with at most
  * so many calls back: a call back is one to a routine that the search, which goes
- * from the roots in their order and along calls in theirs, was still busy with.
- * Each cycle has one at least. A chain without any has no routine twice.
+ * from the root along calls in their order, was still busy with. Each cycle has one
+ * at least. A chain without any has no routine twice.
  */
 #ifndef _STACKPOLICY_DEPTH_H
 #define _STACKPOLICY_DEPTH_H
@@ -28,26 +28,32 @@ struct edge {
 struct graph {
 	uint32_t	nr_nodes;
 	int32_t		*own;		/* bytes of a node without callees */
-	struct edge	*edges;		/* by from, once it is ready */
+	struct edge	*edges;		/* by from, once it is sorted */
 	size_t		nr_edges, room;
 	size_t		*first;		/* edges of node n: first[n] .. first[n + 1] */
+
+	/* Of the last search: */
 	uint32_t	*order;		/* callees before callers, but for calls back */
 	uint32_t	nr_reached;
 	uint32_t	nr_back;
-	unsigned int	recurse;
 	int32_t		*depth[MAX_RECURSE + 1];	/* with up to that many calls back */
 	uint32_t	*next[MAX_RECURSE + 1];		/* edge that it comes from */
+
+	/* While it searches: */
+	unsigned char	*colour;
+	uint32_t	*way;
+	size_t		*at;
 };
 
-/* All of these return false without memory. */
+/* These return false without memory. No edges are added once it is sorted. */
 bool graph_init(struct graph *g, uint32_t nr_nodes);
 bool graph_add(struct graph *g, uint32_t from, uint32_t to, int32_t bytes, uint32_t call);
-/* No edges are added from here on. */
-bool graph_search(struct graph *g, const uint32_t *roots, size_t nr_roots,
-		  unsigned int recurse);
+bool graph_sort(struct graph *g);
+/* All chains from @root, with up to @recurse calls back. */
+bool graph_search(struct graph *g, uint32_t root, unsigned int recurse);
 void graph_free(struct graph *g);
 
-/* Bytes of the deepest chain from @node on; its edges in turn to graph_next(). */
+/* Bytes of the deepest chain from @node on. */
 int32_t graph_depth(const struct graph *g, uint32_t node, unsigned int recurse);
 /*
  * The edge that the deepest chain takes from @node on, or NULL at its end. @recurse

@@ -180,6 +180,7 @@ static void move_to_sp(struct state *st, const struct value *from)
 	if (from->kind == FRAME) {
 		machine_set_sp(st, from->num);
 		st->elsewhere = false;
+		st->bounded = false;
 		st->dynamic = false;
 	} else if (!st->elsewhere) {
 		st->kept_sp = st->sp;
@@ -221,6 +222,13 @@ int64_t insn_immediate(const struct insn *insn)
 	return (int32_t)insn->immediate.value;
 }
 
+/* By so much at most. */
+static void shrink_to(struct state *st, int64_t sp)
+{
+	machine_set_sp(st, sp);
+	st->bounded = true;
+}
+
 /* No bit that is not in the mask, nor more than there was. */
 static struct value masked(struct value value, int64_t mask)
 {
@@ -251,7 +259,7 @@ static void group1(struct state *st, const struct insn *insn)
 			machine_set_sp(st, st->sp + (op == 5 ? imm : -imm));
 		else if (op == 4 && imm < 0)
 			/* To a multiple of -imm: what it costs is not known before. */
-			machine_set_sp(st, st->sp - imm - 8);
+			shrink_to(st, st->sp - imm - 8);
 		return;
 	}
 	if (op == 0 || op == 5)
@@ -266,7 +274,7 @@ static void group1(struct state *st, const struct insn *insn)
 static void shrink_sp(struct state *st, const struct value *by)
 {
 	if ((by->kind == BOUNDED || by->kind == NUMBER) && by->num >= 0 && by->num <= MAX_BOUND)
-		machine_set_sp(st, st->sp + by->num);
+		shrink_to(st, st->sp + by->num);
 	else
 		st->dynamic = true;
 }
@@ -689,6 +697,7 @@ bool machine_meet(struct state *to, const struct state *from)
 	}
 	if (from->sp > to->sp)
 		to->sp = from->sp;
+	to->bounded |= from->bounded || from->sp != old.sp;
 	to->dynamic |= from->dynamic;
 	to->elsewhere |= from->elsewhere;
 	if (from->kept_sp > to->kept_sp)

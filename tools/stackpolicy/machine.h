@@ -46,6 +46,7 @@ struct state {
 	int32_t		sp;		/* bytes of the frame in use */
 	int32_t		kept_sp;	/* of the task's stack, while on another one */
 	bool		elsewhere;	/* on another stack */
+	bool		bounded;	/* sp is an upper bound */
 	bool		dynamic;	/* sp is a lower bound */
 };
 

@@ -24,7 +24,7 @@ static bool debug;
 static bool failed_in_json;
 
 static const struct object * const objects[] = {
-	&class_object, &thread_object, &memory_object, &analyze_object,
+	&class_object, &thread_object, &memory_object, &trace_object, &analyze_object,
 	&metrics_object, &feature_object,
 };
 
@@ -114,7 +114,7 @@ bool replace_open(struct replacement *r, const char *path)
 
 	umask(mask);
 	*r = (struct replacement){ .path = path };
-	if (!strcmp(path, "-")) {
+	if (!path) {
 		r->file = stdout;
 		return true;
 	}
@@ -128,12 +128,15 @@ bool replace_open(struct replacement *r, const char *path)
 		fchmod(fd, 0666 & ~mask);
 		r->file = fdopen(fd, "w");
 	}
-	if (!r->file) {
-		p_err("%s: %s", path, strerror(errno));
-		free(r->tmp);
-		return false;
+	if (r->file)
+		return true;
+	p_err("%s: %s", path, strerror(errno));
+	if (fd >= 0) {
+		close(fd);
+		unlink(r->tmp);
 	}
-	return true;
+	free(r->tmp);
+	return false;
 }
 
 bool replace_commit(struct replacement *r)

@@ -78,7 +78,7 @@ bool opt_number(enum option_id id, unsigned long otherwise, unsigned long min,
 
 /*
  * Write @path as a whole or not at all: a temporary file beside it, that takes
- * its place in replace_commit(). "-" is stdout. Both complain for themselves;
+ * its place in replace_commit(). NULL is stdout. Both complain for themselves;
  * replace_abort() leaves what was there.
  */
 struct replacement {

@@ -134,8 +134,8 @@ static void bars(const char *title, const __u64 *bins, unsigned int nr)
 		/* Few are not none. */
 		int length = (bins[i] * BAR + sum - 1) / sum;
 
-		printf("  %5u kB %8llu %5.1f%% %.*s\n", i + 1, bins[i], 100.0 * bins[i] / sum,
-		       length, "########################################");
+		printf("  %5u kB %8llu %5.1f%%%s%.*s\n", i + 1, bins[i], 100.0 * bins[i] / sum,
+		       length ? " " : "", length, "########################################");
 	}
 }
 

@@ -131,7 +131,7 @@ static int metrics_show(int argc, char **argv)
 		p_err("the counters are for root (CAP_SYS_ADMIN)");
 		return FAILED;
 	}
-	if (!replace_open(&r, opt[OPT_OUTPUT] ? opt[OPT_OUTPUT] : "-"))
+	if (!replace_open(&r, opt[OPT_OUTPUT]))
 		return FAILED;
 	print_sizes(r.file, &s);
 	for (i = 0; i < ARRAY_SIZE(metrics); i++)

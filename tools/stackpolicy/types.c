@@ -12,7 +12,8 @@
 #include "types.h"
 
 #define MAX_DEPTH	16	/* of structures in structures, pointers to pointers */
-#define TEXT_MAX	512
+#define MAX_NESTED	3	/* of functions passed to functions */
+#define TEXT_MAX	4096
 
 struct named {
 	const char	*name;
@@ -43,10 +44,15 @@ static const struct btf_type *skip(const struct btf *btf, uint32_t *id)
 	return type;
 }
 
-/* One type in a text that is the same for compatible types. */
-static int type_text(const struct btf *btf, uint32_t id, char *text, size_t size)
+static size_t prototype_text(const struct btf *btf, const struct btf_type *proto, int depth,
+			     char *text, size_t size);
+
+/* One type in a text that is the same for compatible types. Return: its length. */
+static size_t type_text(const struct btf *btf, uint32_t id, int depth, char *text, size_t size)
 {
+	static const char many[] = "****************";
 	const struct btf_type *type;
+	size_t len;
 	int stars = 0;
 
 	for (type = skip(btf, &id); type && btf_is_ptr(type) && stars < MAX_DEPTH; stars++) {
@@ -54,28 +60,37 @@ static int type_text(const struct btf *btf, uint32_t id, char *text, size_t size
 		type = skip(btf, &id);
 	}
 	if (!type || !id)
-		return snprintf(text, size, "void%.*s", stars, "****************");
-	if (btf_is_func_proto(type))
-		return snprintf(text, size, "function%.*s", stars, "****************");
+		return snprintf(text, size, "void%.*s", stars, many);
+	if (btf_is_func_proto(type)) {
+		/* What is passed to a function that is passed matters as well. */
+		if (depth == MAX_NESTED)
+			return snprintf(text, size, "function%.*s", stars, many);
+		len = snprintf(text, size, "{");
+		len += prototype_text(btf, type, depth + 1, text + len, size - len);
+		if (len < size)
+			len += snprintf(text + len, size - len, "}%.*s", stars, many);
+		return len;
+	}
 	return snprintf(text, size, "%s%s%.*s", btf_is_composite(type) || btf_is_fwd(type) ?
 			"struct " : "", btf__name_by_offset(btf, type->name_off) ?: "?", stars,
-			"****************");
+			many);
 }
 
-static void prototype_text(const struct btf *btf, const struct btf_type *proto, char *text,
-			   size_t size)
+static size_t prototype_text(const struct btf *btf, const struct btf_type *proto, int depth,
+			     char *text, size_t size)
 {
 	const struct btf_param *param = btf_params(proto);
-	size_t at = type_text(btf, proto->type, text, size);
+	size_t at = type_text(btf, proto->type, depth, text, size);
 	int i;
 
 	for (i = 0; i < btf_vlen(proto) && at < size; i++) {
 		at += snprintf(text + at, size - at, i ? ", " : " (");
 		if (at < size)
-			at += type_text(btf, param[i].type, text + at, size - at);
+			at += type_text(btf, param[i].type, depth, text + at, size - at);
 	}
 	if (at < size)
-		snprintf(text + at, size - at, i ? ")" : " (void)");
+		at += snprintf(text + at, size - at, i ? ")" : " (void)");
+	return at;
 }
 
 struct text {
@@ -145,7 +160,7 @@ static bool number_prototypes(struct types *t)
 
 		if (!type || !btf_is_func_proto(type))
 			continue;
-		prototype_text(t->btf, type, text, sizeof(text));
+		prototype_text(t->btf, type, 0, text, sizeof(text));
 		texts[nr] = (struct text){ id, strdup(text) };
 		ok = texts[nr++].text;
 	}
@@ -256,7 +271,7 @@ const char *types_prototype_text(const struct types *t, uint32_t id)
 
 	if (!id || id > t->nr_prototypes)
 		return "?";
-	prototype_text(t->btf, btf__type_by_id(t->btf, t->first[id]), text, sizeof(text));
+	prototype_text(t->btf, btf__type_by_id(t->btf, t->first[id]), 0, text, sizeof(text));
 	return text;
 }
 

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Growths of stacks with their call chains, as a file:
+ *
+ *	stackpolicy-trace 1
+ *	release 6.12.117
+ *	build_id 17610b1e...
+ *	event fault pid=84 class=kthread from=12288 to=16384 limit=32768 ret=0 comm=deep
+ *	 528 use_stack+0x2c stack_policy_sample
+ *	 56 kthread+0xb5
+ *	event ensure pid=85 class=task from=12288 to=28672 limit=0 ret=0 comm=sh
+ *	 - ensure_write+0x40 stack_policy_testmod
+ *	lost 0
+ *
+ * A frame has its bytes of stack or "-", function and offset or "?" where unwinding
+ * failed, and its module. The innermost function comes first.
+ */
+#ifndef _STACKPOLICY_EVENTS_H
+#define _STACKPOLICY_EVENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define EVENT_FRAMES	128
+#define FUNCTION_MAX	128
+#define MODULE_MAX	64
+
+struct event_frame {
+	char		function[FUNCTION_MAX];	/* empty: not known */
+	char		module[MODULE_MAX];	/* empty: the kernel itself */
+	unsigned int	offset;
+	int		bytes;			/* -1: not known */
+};
+
+struct event {
+	bool			fault;		/* an overflow; else somebody asked */
+	int			pid;
+	char			class[32];
+	char			comm[16];
+	unsigned int		from, to, limit;
+	int			ret;		/* of stack_ensure() */
+	size_t			number;		/* in the order of the recording */
+	unsigned int		nr_frames;
+	struct event_frame	*frames;
+};
+
+struct events {
+	char			release[64];
+	char			build_id[41];
+	unsigned long		lost;
+	size_t			nr, room;
+	struct event		*event;
+};
+
+/* Return: a new event, all zero, or NULL after an error. */
+struct event *events_add(struct events *e);
+/* Return: a new frame of @event, all zero, or NULL after an error or if it has too many. */
+struct event_frame *event_add_frame(struct event *event);
+/* Return: false after an error, that names the line. */
+bool events_read(const char *path, struct events *e);
+void events_write(FILE *file, const struct events *e);
+void events_free(struct events *e);
+
+#endif /* _STACKPOLICY_EVENTS_H */

@@ -1,0 +1,76 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Real call chains for the analysis to be held against, between lines "# BEGIN NAME"
+# and "# END": overflows of stacks of one page, with the bytes of each frame as the
+# kernel's unwinder has them; then, of each of many loads, the deepest chain that the
+# kernel's stack tracer has seen. That one looks for return addresses, and may take
+# an old one in a frame for the frame's end: its frames are not to be trusted one by
+# one, their sum is. Expects a file system at /mnt/xfs.
+tracing=/sys/kernel/tracing
+
+loads()
+{
+	mkdir -p /mnt/xfs/d
+	"$1" "dd if=/dev/zero of=/mnt/xfs/d/f bs=64k count=5 conv=fsync"
+	"$1" "cp /bin/busybox /mnt/xfs/d/; sync"
+	"$1" "/mnt/xfs/d/busybox true"
+	"$1" "ls -lR /mnt/xfs /proc/self"
+	"$1" "rm -r /mnt/xfs/d"
+	"$1" "cat /proc/self/maps /proc/meminfo /proc/1/stack"
+	"$1" "echo x | timeout 1 nc 127.0.0.1 9"
+	"$1" "ls -R /sys/kernel/mm"
+	"$1" "(sleep 0.01) | cat"
+	"$1" "mount -t tmpfs x /tmp; umount /tmp"
+	"$1" "ps; kill -0 1; id"
+	"$1" "cat /dev/vda"
+	"$1" "stackpolicy class show; stackpolicy thread show"
+	"$1" "ifconfig -a; ip addr; route"
+}
+
+quietly()
+{
+	sh -c "$1" > /dev/null 2>&1
+}
+
+# In the format of 'stackpolicy trace record'.
+deepest()
+{
+	echo 0 > $tracing/stack_max_size
+	quietly "$1"
+	awk -v name="$1" '
+		/^ *[0-9]+\)/ {
+			split($4, where, "/")
+			frame[n++] = where[1]
+			bytes[n - 1] = $3
+			if (n == 1)
+				depth = $2
+		}
+		END {
+			printf "event fault pid=0 class=task from=0 to=%d limit=0 ret=0 comm=%s\n",
+				depth, substr(name, 1, 15)
+			# The first is not called from, the last ends at the top of the stack.
+			for (i = 0; i < n; i++)
+				print " " (!i ? "-" : i == n - 1 ? bytes[i] - 8 : bytes[i]) " " frame[i]
+		}' $tracing/stack_trace
+}
+
+ifconfig lo 127.0.0.1 up
+sysctl -q -w kernel.stack_policy="task=4/32 kthread=4/32 user-worker=4/32"
+stackpolicy trace record --output /overflows &
+sleep 2
+for _ in 1 2 3 4 5; do
+	loads quietly
+done
+kill $!
+wait $!
+sysctl -q -w kernel.stack_policy=default
+echo "# BEGIN overflows"
+cat /overflows
+echo "# END"
+
+echo 1 > /proc/sys/kernel/stack_tracer_enabled
+echo "# BEGIN deepest"
+echo "stackpolicy-trace 1"
+loads deepest
+echo "lost 0"
+echo "# END"

@@ -1,0 +1,77 @@
+# shellcheck shell=sh disable=SC2154
+# SPDX-License-Identifier: GPL-2.0
+# stackpolicy trace. Needs the test module and may overflow stacks of "deeper".
+module=/sys/kernel/debug/stack_policy_test
+instances=/sys/kernel/tracing/instances
+# An overflow and a growth that was asked for, by a thread of that name.
+deeper()
+{
+	echo "stack_policy: overflow allowed in deeper" > /dev/kmsg
+	(printf deeper > /proc/self/comm; echo 20000 > $module/recurse)
+	(printf deeper > /proc/self/comm; echo 28000 > $module/ensure)
+}
+
+check record_nothing 0 "^0 events recorded, 0 lost\$" "$tool trace record 1 --output $tmp/nothing"
+check report_nothing 0 "^Linux [0-9.]+: 0 events of 0 call chains, 0 lost" "$tool trace report $tmp/nothing"
+
+$tool trace record --output "$tmp/trace" 2> "$tmp/told" &
+recorder=$!
+while [ ! -e "$instances/stackpolicy-$recorder/events/stack_policy/stack_fault/enable" ] ||
+      [ "$(cat "$instances/stackpolicy-$recorder/events/stack_policy/stack_fault/enable")" != 1 ]; do
+	sleep 1
+done
+echo > /sys/kernel/debug/stack_policy/sites
+deeper
+deeper
+kill $recorder
+wait $recorder
+check record 0 "^[1-9][0-9]* events recorded, 0 lost\$" "cat $tmp/told"
+check record_cleans_up 0 "" "ls $instances | grep stackpolicy || :"
+check record_knows_the_kernel 0 "^release $(uname -r)\$" "cat $tmp/trace"
+check record_knows_the_build 0 "^build_id [0-9a-f]{40}\$" "cat $tmp/trace"
+check report 0 "^ +[0-9]+ recurs[a-z_]*\\+0x[0-9a-f]+ \\[stack_policy_testmod\\] \\([0-9]+ times\\)" \
+	"$tool trace report $tmp/trace"
+check report_says_who 0 "times overflow, class task, first .*up to [0-9]+ bytes" "$tool trace report $tmp/trace"
+check report_ensure 0 "^2 times ensure, class task" "$tool trace report $tmp/trace"
+check report_ensure_has_its_chain 0 "ksys_write\\+0x" \
+	"$tool trace report $tmp/trace | grep -A 20 'times ensure'"
+check report_unwinds_to_the_top 0 "entry_SYSCALL_64_after_hwframe" "$tool trace report $tmp/trace"
+# The kernel's own account of the same overflows: as many chains, with the same bytes.
+sum='{ n++; sum += $1 } END { print n, sum }'
+kernel=$(grep -E '^ +[0-9]+ ' /sys/kernel/debug/stack_policy/sites | awk "$sum")
+json report_agrees_with_the_kernel '.[0].chains | map(select(.kind == "overflow")) |
+	[(map(.frames | length) | add), (map(.known_bytes) | add)] | map(tostring) | join(" ") == "'"$kernel"'"' \
+	"$tool -j trace report $tmp/trace"
+json report_json '.[0].lost == 0 and (.[0].chains | length > 1 and all(.count > 0 and (.frames | length > 3) and .to_bytes > 12288))' \
+	"$tool -j trace report $tmp/trace"
+check report_top 0 "^1\$" "$tool trace report $tmp/trace --top 1 | grep -c ' times .*class'"
+check folded 0 "^entry_SYSCALL_64_after_hwframe\\+0x[0-9a-f]+;do_syscall_64\\+0x[0-9a-f]+;[^ ]+ [0-9]+\$" \
+	"$tool trace report $tmp/trace --folded"
+check folded_only 0 "!^[^ ]+ +[^0-9]" "$tool trace report $tmp/trace --folded"
+check folded_once_each 0 "" "$tool trace report $tmp/trace --folded | cut -d' ' -f1 | sort | uniq -d"
+check plot 0 "<title>recurs[a-z_]*.*: [0-9]+ bytes, [0-9.]+ %</title>" \
+	"$tool trace report $tmp/trace --plot $tmp/flame.svg > /dev/null; cat $tmp/flame.svg"
+check plot_ends 0 "^</svg>\$" "tail -n 1 $tmp/flame.svg"
+
+# A name that looks like an event is only a name.
+check record_spoofed 0 "^ +- ensure_set\\+0x" "
+	$tool trace record 5 --output $tmp/spoofed & sleep 3
+	(printf 'x: stack_grow: ' > /proc/self/comm; echo 28000 > $module/ensure); wait
+	$tool trace report $tmp/spoofed"
+check record_spoofed_once 0 "^Linux [0-9.]+: 1 events of 1 call chains" "$tool trace report $tmp/spoofed"
+check record_no_output 2 "output FILE is wanted" "$tool trace record 1"
+check record_bad_seconds 2 "'0': a number of seconds" "$tool trace record 0 --output $tmp/x"
+check record_nowhere 1 "/nowhere/x: No such file" "$tool trace record 1 --output /nowhere/x"
+check record_by_nobody 1 "recording is for root" "cd $tmp && mkdir -p open && chmod 777 open &&
+	$nobody $tool trace record 1 --output open/x"
+check record_failed_leaves_nothing 0 "" "ls $tmp/open"
+check report_missing 1 "/nowhere: No such file" "$tool trace report /nowhere"
+check report_other_file 1 "is no recording" "$tool trace report $0"
+check report_empty 1 "is truncated after line 0" "$tool trace report /dev/null"
+head -n 5 "$tmp/trace" > "$tmp/cut"
+check report_truncated 1 "is truncated after line 5" "$tool trace report $tmp/cut"
+sed 's/^event fault pid=/event frob pid=/' "$tmp/trace" > "$tmp/bad"
+check report_bad_event 1 "bad, line [0-9]+: what is 'event frob" "$tool trace report $tmp/bad"
+sed 's/^ [0-9]* / 99999999 /' "$tmp/trace" > "$tmp/bad"
+check report_bad_frame 1 "bad, line [0-9]+: what is ' 99999999 " "$tool trace report $tmp/bad"
+check report_folded_json 2 "folded is for" "$tool -j trace report $tmp/trace --folded"
