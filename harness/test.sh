@@ -18,6 +18,7 @@ host_tests()
 		echo "# selftest"
 		tool=$tool vmlinux=$obj/vmlinux overflows=$O/overflows.trace \
 			deepest=$O/deepest.trace "$top/tools/stackpolicy/tests/run.sh" analyze observed
+		python3 "$src/tools/stackpolicy/tests/sync.py" "$tool"
 		[ -e /proc/sys/kernel/stack_policy ] ||
 			tool=$tool "$top/tools/stackpolicy/tests/run.sh" nofeature
 		echo "# end"
