@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Reads and writes the file of recorded events; believes nothing that it reads. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,19 +9,28 @@
 #include "main.h"
 
 #define MAGIC		"stackpolicy-trace 1"
-#define MAX_EVENTS	1000000
+#define MAX_EVENTS	0x100000
+#define MAX_FRAMES	(8 << 20)
 #define LINE_MAX_BYTES	512
+
+bool events_full(const struct events *e)
+{
+	return e->nr == MAX_EVENTS || e->nr_frames > MAX_FRAMES - EVENT_FRAMES;
+}
 
 struct event *events_add(struct events *e)
 {
+	if (events_full(e)) {
+		p_err("more than %zu events with %zu frames", e->nr, e->nr_frames);
+		return NULL;
+	}
 	if (e->nr == e->room) {
 		size_t room = e->room * 2 + 64;
-		void *more = NULL;
+		void *more;
 
-		if (e->nr < MAX_EVENTS)
-			more = reallocarray(e->event, room, sizeof(*e->event));
+		more = reallocarray(e->event, room, sizeof(*e->event));
 		if (!more) {
-			p_err("too many events: %zu", e->nr);
+			p_err("no memory");
 			return NULL;
 		}
 		e->event = more;
@@ -30,22 +40,74 @@ struct event *events_add(struct events *e)
 	return &e->event[e->nr++];
 }
 
-struct event_frame *event_add_frame(struct event *event)
+/* Where @name is in the table, or would be. */
+static char **name_slot(char **names, size_t room, const char *name)
 {
-	void *more;
+	unsigned long long hash = 0xcbf29ce484222325ULL;
+	const char *c;
+	size_t i;
+
+	for (c = name; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 0x100000001b3ULL;
+	for (i = hash % room; names[i] && strcmp(names[i], name); i = (i + 1) % room)
+		;
+	return &names[i];
+}
+
+static bool grow_names(struct events *e)
+{
+	size_t room = e->names_room * 2 + 1024, i;
+	char **names = calloc(room, sizeof(*names));
+
+	if (!names)
+		return false;
+	for (i = 0; i < e->names_room; i++)
+		if (e->names[i])
+			*name_slot(names, room, e->names[i]) = e->names[i];
+	free(e->names);
+	e->names = names;
+	e->names_room = room;
+	return true;
+}
+
+/* The one copy of @name; NULL without memory. */
+static const char *keep_name(struct events *e, const char *name)
+{
+	char **slot;
+
+	if (!*name)
+		return "";
+	if (e->nr_names >= e->names_room / 2 && !grow_names(e))
+		return NULL;
+	slot = name_slot(e->names, e->names_room, name);
+	if (!*slot) {
+		*slot = strdup(name);
+		e->nr_names += !!*slot;
+	}
+	return *slot;
+}
+
+struct event_frame *event_add_frame(struct events *e, struct event *event,
+				    const char *function, const char *module)
+{
+	struct event_frame frame = { .bytes = -1 };
+	void *more = event->frames;
 
 	if (event->nr_frames == EVENT_FRAMES)
 		return NULL;
+	frame.function = keep_name(e, function);
+	frame.module = keep_name(e, module);
 	/* In steps of 8. */
-	if (!(event->nr_frames % 8)) {
+	if (!(event->nr_frames % 8))
 		more = reallocarray(event->frames, event->nr_frames + 8, sizeof(*event->frames));
-		if (!more) {
-			p_err("no memory");
-			return NULL;
-		}
+	if (more)
 		event->frames = more;
+	if (!more || !frame.function || !frame.module) {
+		p_err("no memory");
+		return NULL;
 	}
-	event->frames[event->nr_frames] = (struct event_frame){ .bytes = -1 };
+	e->nr_frames++;
+	event->frames[event->nr_frames] = frame;
 	return &event->frames[event->nr_frames++];
 }
 
@@ -65,42 +127,68 @@ static bool parse_event(struct events *e, const char *line)
 	return event->fault || !strcmp(kind, "ensure");
 }
 
+/* "12" or "-" for -1. */
+static bool parse_bytes(const char *text, int *bytes)
+{
+	unsigned long n;
+	char *end;
+
+	*bytes = -1;
+	if (!strcmp(text, "-"))
+		return true;
+	n = strtoul(text, &end, 10);
+	if (*end || *text < '0' || *text > '9' || n > 1 << 20)
+		return false;
+	*bytes = n;
+	return true;
+}
+
 static bool parse_frame(struct events *e, const char *line)
 {
-	struct event_frame *frame = e->nr ? event_add_frame(&e->event[e->nr - 1]) : NULL;
-	char bytes[12], where[FUNCTION_MAX + 16], *plus, *end;
+	char bytes[12], where[FUNCTION_MAX + 16], module[MODULE_MAX] = "", *plus, *end;
+	unsigned long offset = 0;
+	struct event_frame *frame;
+	int known, at = 0;
 
-	if (!frame || sscanf(line, " %11s %143s %63s", bytes, where, frame->module) < 2)
+	if (!e->nr || sscanf(line, " %11s %143s%n %63s%n", bytes, where, &at, module, &at) < 2 ||
+	    line[at] || !parse_bytes(bytes, &known))
 		return false;
-	if (strcmp(bytes, "-")) {
-		long n = strtol(bytes, &end, 10);
-
-		if (*end || n < 0 || n > 1 << 20)
+	if (!strcmp(where, "?")) {
+		*where = '\0';
+	} else {
+		plus = strrchr(where, '+');
+		if (!plus || plus == where || plus - where >= FUNCTION_MAX ||
+		    strncmp(plus, "+0x", 3))
 			return false;
-		frame->bytes = n;
+		*plus = '\0';
+		offset = strtoul(plus + 3, &end, 16);
+		if (end == plus + 3 || *end || offset > INT_MAX)
+			return false;
 	}
-	if (!strcmp(where, "?"))
-		return true;
-	plus = strrchr(where, '+');
-	if (!plus || plus == where || plus - where >= FUNCTION_MAX)
+	frame = event_add_frame(e, &e->event[e->nr - 1], where, module);
+	if (!frame)
 		return false;
-	frame->offset = strtoul(plus + 1, &end, 16);
-	memcpy(frame->function, where, plus - where);
-	return end != plus + 1 && !*end;
+	frame->offset = offset;
+	frame->bytes = known;
+	return true;
 }
 
 static bool parse_line(struct events *e, const char *line, bool *ended)
 {
+	int at = 0;
+
+	if (*ended)
+		return false;
 	if (!strncmp(line, "event ", 6))
 		return parse_event(e, line);
 	if (*line == ' ')
 		return parse_frame(e, line);
 	if (!strncmp(line, "lost ", 5)) {
 		*ended = true;
-		return sscanf(line, "lost %lu", &e->lost) == 1;
+		return sscanf(line, "lost %lu%n", &e->lost, &at) == 1 && !line[at];
 	}
-	return sscanf(line, "release %63s", e->release) == 1 ||
-		sscanf(line, "build_id %40s", e->build_id) == 1;
+	return (sscanf(line, "release %63s%n", e->release, &at) == 1 ||
+		sscanf(line, "build_id %40[0-9a-f]%n", e->build_id, &at) == 1) && !line[at];
 }
 
 /* Names end up on terminals and in JSON. */
@@ -123,7 +211,7 @@ bool events_read(const char *path, struct events *e)
 		p_err("%s: %s", path, strerror(errno));
 		return false;
 	}
-	while (ok && !ended && fgets(line, sizeof(line), file)) {
+	while (ok && fgets(line, sizeof(line), file)) {
 		size_t len = strcspn(line, "\n");
 
 		nr++;
@@ -140,7 +228,10 @@ bool events_read(const char *path, struct events *e)
 		if (!ok)
 			p_err("%s, line %zu: what is '%.60s'?", path, nr, line);
 	}
-	if (ok && !ended) {
+	if (ok && ferror(file)) {
+		p_err("%s: %s", path, strerror(errno));
+		ok = false;
+	} else if (ok && !ended) {
 		p_err("%s is truncated after line %zu", path, nr);
 		ok = false;
 	}
@@ -190,6 +281,9 @@ void events_free(struct events *e)
 
 	for (i = 0; i < e->nr; i++)
 		free(e->event[i].frames);
+	for (i = 0; i < e->names_room; i++)
+		free(e->names[i]);
+	free(e->names);
 	free(e->event);
 	*e = (struct events){};
 }

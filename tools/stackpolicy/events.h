@@ -13,7 +13,9 @@
  *	lost 0
  *
  * A frame has its bytes of stack or "-", function and offset or "?" where unwinding
- * failed, and its module. The innermost function comes first.
+ * failed, and its module. The innermost function comes first. All frames but that of
+ * a fault's innermost function have return addresses, which belong to the call.
+ * Nothing comes after "lost".
  */
 #ifndef _STACKPOLICY_EVENTS_H
 #define _STACKPOLICY_EVENTS_H
@@ -27,10 +29,10 @@
 #define MODULE_MAX	64
 
 struct event_frame {
-	char		function[FUNCTION_MAX];	/* empty: not known */
-	char		module[MODULE_MAX];	/* empty: the kernel itself */
+	const char	*function;	/* empty: not known; owned by struct events */
+	const char	*module;	/* empty: the kernel itself */
 	unsigned int	offset;
-	int		bytes;			/* -1: not known */
+	int		bytes;		/* -1: not known */
 };
 
 struct event {
@@ -51,12 +53,22 @@ struct events {
 	unsigned long		lost;
 	size_t			nr, room;
 	struct event		*event;
+	size_t			nr_frames;	/* of all events */
+	/* Names of functions and modules, each once: a hash table. */
+	size_t			nr_names, names_room;
+	char			**names;
 };
 
+/* Is there no room for one more event, whatever frames it has? */
+bool events_full(const struct events *e);
 /* Return: a new event, all zero, or NULL after an error. */
 struct event *events_add(struct events *e);
-/* Return: a new frame of @event, all zero, or NULL after an error or if it has too many. */
-struct event_frame *event_add_frame(struct event *event);
+/*
+ * Return: a new frame of @event in that function, at its beginning, its bytes not
+ * known; NULL if @event has too many, or after an error.
+ */
+struct event_frame *event_add_frame(struct events *e, struct event *event,
+				    const char *function, const char *module);
 /* Return: false after an error, that names the line. */
 bool events_read(const char *path, struct events *e);
 void events_write(FILE *file, const struct events *e);

@@ -25,7 +25,9 @@ static struct place find_place(const struct vmlinux *v, const struct calls *c,
 	struct place place = { NOWHERE };
 
 	for (; s && s < v->symbols + v->nr_symbols && !strcmp(s->name, f->function); s++) {
-		const struct function *function = vmlinux_function_at(v, s->address + f->offset);
+		/* A call that does not return may be the last of its function. */
+		const struct function *function =
+			vmlinux_function_at(v, s->address + f->offset - calls);
 		uint32_t routine;
 
 		if (!function)

@@ -33,21 +33,26 @@ static int refused(const struct event *event)
 }
 
 /* Outermost first, so that chains with a common start stand together. */
-static int compare_chains(const struct event *a, const struct event *b)
+static int compare_ways(const struct event *a, const struct event *b)
 {
 	unsigned int i;
 	int order;
 
-	if (a->fault != b->fault)
-		return b->fault - a->fault;
-	if (refused(a) != refused(b))
-		return refused(a) - refused(b);
 	for (i = 1; i <= a->nr_frames && i <= b->nr_frames; i++) {
 		order = compare_frames(&a->frames[a->nr_frames - i], &b->frames[b->nr_frames - i]);
 		if (order)
 			return order;
 	}
 	return (int)a->nr_frames - (int)b->nr_frames;
+}
+
+static int compare_chains(const struct event *a, const struct event *b)
+{
+	if (a->fault != b->fault)
+		return b->fault - a->fault;
+	if (refused(a) != refused(b))
+		return refused(a) - refused(b);
+	return compare_ways(a, b);
 }
 
 /* The first one of a chain stays the first. */
@@ -66,6 +71,13 @@ static int by_count(const void *x, const void *y)
 	if (a->count != b->count)
 		return a->count > b->count ? -1 : 1;
 	return compare_chains(a->first, b->first);
+}
+
+static int by_way(const void *x, const void *y)
+{
+	const struct chain *a = x, *b = y;
+
+	return compare_ways(a->first, b->first);
 }
 
 /* Return: NULL without memory, after an error. */
@@ -174,21 +186,26 @@ static void chain_plain(const struct chain *chain)
 /*
  * A tree of frames from the outermost one in. A box is one place in a function
  * under one and the same way there, and as wide as the stack in use there and
- * above: however often it was seen. What is not known counts as one byte.
+ * above: however often it was seen, and the most that it had. What is not known
+ * counts as one byte.
  */
 static struct plot_frame *add_frame(struct plot_frame *parent, const struct event_frame *f)
 {
+	unsigned long long weight = f->bytes > 0 ? f->bytes : 1;
 	char name[FUNCTION_MAX + MODULE_MAX + 16];
-	struct plot_frame *child;
+	struct plot_frame *child = parent->child;
 
 	if (*f->function)
 		snprintf(name, sizeof(name), "%s+0x%x%s%s", f->function, f->offset,
 			 *f->module ? "@" : "", f->module);
 	else
 		snprintf(name, sizeof(name), "(cannot be unwound)");
-	for (child = parent->child; child; child = child->next)
-		if (!strcmp(child->name, name))
-			return child;
+	/* The chains come by_way(): it is the last one that was added, or a new one. */
+	if (child && !strcmp(child->name, name)) {
+		if (child->weight < weight)
+			child->weight = weight;
+		return child;
+	}
 	child = calloc(1, sizeof(*child));
 	if (child)
 		child->name = strdup(name);
@@ -196,17 +213,18 @@ static struct plot_frame *add_frame(struct plot_frame *parent, const struct even
 		free(child);
 		return NULL;
 	}
-	child->weight = f->bytes > 0 ? f->bytes : 1;
+	child->weight = weight;
 	child->next = parent->child;
 	parent->child = child;
 	return child;
 }
 
-static bool build_tree(struct plot_frame *root, const struct chain *chains, size_t nr)
+static bool build_tree(struct plot_frame *root, struct chain *chains, size_t nr)
 {
 	unsigned int frame;
 	size_t i;
 
+	qsort(chains, nr, sizeof(*chains), by_way);
 	for (i = 0; i < nr; i++) {
 		const struct event *event = chains[i].first;
 		struct plot_frame *at = root;
@@ -218,6 +236,7 @@ static bool build_tree(struct plot_frame *root, const struct chain *chains, size
 			return false;
 		}
 	}
+	qsort(chains, nr, sizeof(*chains), by_count);
 	return true;
 }
 
@@ -317,7 +336,9 @@ int trace_report(int argc, char **argv)
 	if (!events_read(argv[0], &e))
 		return FAILED;
 	chains = aggregate(&e, &nr);
-	if (!chains || !build_tree(&root, chains, nr < top ? nr : top))
+	if (!chains)
+		goto free;
+	if ((opt[OPT_FOLDED] || opt[OPT_PLOT]) && !build_tree(&root, chains, nr < top ? nr : top))
 		goto free;
 	if (opt[OPT_FOLDED])
 		print_folded(root.child, way, 0, sizeof(way));

@@ -22,11 +22,13 @@
 
 #define LINE_MAX_BYTES	16384		/* a fault with all its frames */
 #define MAX_CPUS	8192
+#define MAX_FUNCTION	65536		/* bytes: farther than that is another one's */
 
 struct kernel_symbol {
 	unsigned long long	address;
 	char			*name;
 	char			*module;	/* NULL: the kernel itself */
+	size_t			number;		/* in /proc/kallsyms */
 };
 
 struct recorder {
@@ -35,10 +37,11 @@ struct recorder {
 	struct events		e;
 	struct kernel_symbol	*symbols;
 	size_t			nr_symbols;
+	unsigned long long	modules;	/* hash_modules() of then */
 	/* Of each CPU: the event that waits for its stack trace, plus one. */
-	unsigned int		waiting[MAX_CPUS];
-	unsigned int		cpu;		/* whose stack trace is being read */
-	bool			failed;
+	size_t			waiting[MAX_CPUS];
+	size_t			traced;		/* whose stack trace is being read, plus one */
+	bool			full, failed;
 };
 
 static volatile sig_atomic_t stop;
@@ -48,13 +51,68 @@ static void on_signal(int sig)
 	stop = 1;
 }
 
+/* Whatever would end us must leave no instance behind; but nohup stays nohup. */
+static void catch_signals(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
+	struct sigaction action = { .sa_handler = on_signal }, old;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(signals); i++) {
+		sigaction(signals[i], &action, &old);
+		if (signals[i] == SIGHUP && old.sa_handler == SIG_IGN)
+			sigaction(signals[i], &old, NULL);
+	}
+}
+
 /* Symbols */
 
+/* Of several names for one address the kernel, too, takes the first. */
 static int by_address(const void *a, const void *b)
 {
 	const struct kernel_symbol *x = a, *y = b;
 
-	return x->address < y->address ? -1 : x->address > y->address;
+	if (x->address != y->address)
+		return x->address < y->address ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static bool add_symbol(struct recorder *r, size_t *room, unsigned long long address,
+		       const char *name, const char *module)
+{
+	struct kernel_symbol s = { address, strdup(name), module ? strdup(module) : NULL,
+				   r->nr_symbols };
+
+	if (r->nr_symbols == *room) {
+		struct kernel_symbol *more;
+
+		more = reallocarray(r->symbols, *room * 2 + 65536, sizeof(*more));
+		if (more) {
+			r->symbols = more;
+			*room = *room * 2 + 65536;
+		}
+	}
+	if (!s.name || (module && !s.module) || r->nr_symbols == *room) {
+		free(s.name);
+		free(s.module);
+		p_err("no memory");
+		return false;
+	}
+	r->symbols[r->nr_symbols++] = s;
+	return true;
+}
+
+static void free_symbols(struct recorder *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->nr_symbols; i++) {
+		free(r->symbols[i].name);
+		free(r->symbols[i].module);
+	}
+	free(r->symbols);
+	r->symbols = NULL;
+	r->nr_symbols = 0;
 }
 
 /* Modules included. Return: false after an error. */
@@ -63,39 +121,62 @@ static bool read_symbols(struct recorder *r)
 	FILE *file = fopen("/proc/kallsyms", "r");
 	char line[512], name[256], module[64], type;
 	unsigned long long address;
+	bool ok = true;
 	size_t room = 0;
 
-	while (file && fgets(line, sizeof(line), file)) {
+	free_symbols(r);
+	while (ok && file && fgets(line, sizeof(line), file)) {
 		int found = sscanf(line, "%llx %c %255s [%63[^]]", &address, &type, name, module);
 
-		if (found < 3 || !address || !strchr("tTwW", type))
-			continue;
-		if (r->nr_symbols == room) {
-			void *more;
-
-			room = room * 2 + 65536;
-			more = reallocarray(r->symbols, room, sizeof(*r->symbols));
-			if (!more)
-				break;
-			r->symbols = more;
-		}
-		r->symbols[r->nr_symbols++] = (struct kernel_symbol){ address, strdup(name),
-			found == 4 ? strdup(module) : NULL };
+		if (found >= 3 && address && strchr("tTwW", type))
+			ok = add_symbol(r, &room, address, name, found == 4 ? module : NULL);
 	}
 	if (file)
 		fclose(file);
-	if (!r->nr_symbols) {
+	if (ok && !r->nr_symbols) {
 		p_err("/proc/kallsyms has no addresses: sysctl kernel.kptr_restrict=1 or 0");
 		return false;
 	}
-	qsort(r->symbols, r->nr_symbols, sizeof(*r->symbols), by_address);
-	return true;
+	if (ok)
+		qsort(r->symbols, r->nr_symbols, sizeof(*r->symbols), by_address);
+	return ok;
 }
 
-static void name_frame(const struct recorder *r, struct event_frame *f, unsigned long long address)
+/* Changes with the modules that are loaded, and where. */
+static unsigned long long hash_modules(void)
+{
+	FILE *file = fopen("/proc/modules", "r");
+	unsigned long long address, hash = 0;
+	char line[4096], name[64], *c;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%63s %*s %*s %*s %*s %llx", name, &address) != 2)
+			continue;
+		hash = hash * 31 + address;
+		for (c = name; *c; c++)
+			hash = hash * 31 + *c;
+	}
+	if (file)
+		fclose(file);
+	return hash;
+}
+
+/* Names for what is about to be read; in a long recording modules come and go. */
+static bool refresh_symbols(struct recorder *r)
+{
+	unsigned long long modules = hash_modules();
+
+	if (r->nr_symbols && modules == r->modules)
+		return true;
+	r->modules = modules;
+	return read_symbols(r);
+}
+
+/* The last symbol not above @address, the first of its aliases; NULL: not known. */
+static const struct kernel_symbol *find_symbol(const struct recorder *r,
+					       unsigned long long address)
 {
 	size_t low = 0, high = r->nr_symbols;
-	const struct kernel_symbol *s;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
@@ -105,32 +186,116 @@ static void name_frame(const struct recorder *r, struct event_frame *f, unsigned
 		else
 			high = middle;
 	}
-	if (!low || !address || address - r->symbols[low - 1].address > 1 << 24)
-		return;
-	s = &r->symbols[low - 1];
-	f->offset = address - s->address;
-	snprintf(f->function, sizeof(f->function), "%s", s->name);
-	snprintf(f->module, sizeof(f->module), "%s", s->module ? s->module : "");
+	if (!low || address - r->symbols[low - 1].address > MAX_FUNCTION)
+		return NULL;
+	for (low--; low && r->symbols[low - 1].address == r->symbols[low].address; low--)
+		;
+	return &r->symbols[low];
+}
+
+/*
+ * A frame with its name. After a call that does not return, @address may be that of
+ * the next function: where it was @called from is one byte before.
+ */
+static struct event_frame *add_frame(struct recorder *r, struct event *event,
+				     unsigned long long address, bool called)
+{
+	const struct kernel_symbol *s = address ? find_symbol(r, address - called) : NULL;
+	char function[FUNCTION_MAX] = "", module[MODULE_MAX] = "";
+	struct event_frame *f;
+
+	if (s) {
+		snprintf(function, sizeof(function), "%s", s->name);
+		snprintf(module, sizeof(module), "%s", s->module ? s->module : "");
+	}
+	f = event_add_frame(&r->e, event, function, module);
+	if (f && s)
+		f->offset = address - s->address;
+	return f;
 }
 
 /* What trace_pipe prints */
 
-/* The name of a thread that has overflowed, if it still lives. */
+/*
+ * "            comm-123     [001] .....    12.345678: stack_fault: fields"; between
+ * pid and CPU there may be a "(tgid)". The name of a thread can be anything, this
+ * too, and can have line ends: the line is understood from its end.
+ */
+struct trace_line {
+	enum { NOTHING, FAULT, GROW, STACK_TRACE }	what;
+	const char					*fields;
+	char						comm[16];
+	int						pid;
+	unsigned int					cpu;
+};
+
+static void make_printable(char *c)
+{
+	for (; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}
+
+/* From the end of "comm-123     [001" on backwards. */
+static bool parse_header(struct trace_line *l, const char *line, const char *end)
+{
+	const char *at = memrchr(line, '[', end - line), *comm = line + strspn(line, " ");
+
+	if (!at)
+		return false;
+	l->cpu = strtoul(at + 1, NULL, 10);
+	while (at > line && at[-1] == ' ')
+		at--;
+	if (at > line && at[-1] == ')')
+		at = memrchr(line, '(', at - line) ?: line;
+	at = memrchr(line, '-', at - line);
+	if (!at || l->cpu >= MAX_CPUS)
+		return false;
+	l->pid = atoi(at + 1);
+	if (at > comm)
+		snprintf(l->comm, sizeof(l->comm), "%.*s", (int)(at - comm), comm);
+	make_printable(l->comm);
+	return true;
+}
+
+static struct trace_line parse_trace_line(const char *line)
+{
+	static const char * const names[] = {
+		[FAULT] = ": stack_fault: ", [GROW] = ": stack_grow: ",
+		[STACK_TRACE] = ": <stack trace>",
+	};
+	struct trace_line l = {};
+	const char *header_end = NULL, *at;
+	unsigned int i;
+
+	for (i = FAULT; i < ARRAY_SIZE(names); i++) {
+		for (at = line; (at = strstr(at, names[i])); at++) {
+			if (header_end && at < header_end)
+				continue;
+			header_end = at;
+			l.what = i;
+			l.fields = at + strlen(names[i]);
+		}
+	}
+	if (!header_end || !parse_header(&l, line, header_end))
+		l.what = NOTHING;
+	return l;
+}
+
+/* The name of @event's thread, if it still lives. */
 static void read_comm(struct event *event)
 {
-	char path[64], *c;
+	char path[64];
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", event->pid);
 	file = fopen(path, "r");
-	if (file) {
-		if (fgets(event->comm, sizeof(event->comm), file))
-			event->comm[strcspn(event->comm, "\n")] = '\0';
-		fclose(file);
-	}
-	for (c = event->comm; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	if (!file)
+		return;
+	if (fgets(event->comm, sizeof(event->comm), file))
+		event->comm[strcspn(event->comm, "\n")] = '\0';
+	fclose(file);
+	make_printable(event->comm);
 }
 
 /* "{0x1,0x2}" into numbers. Return: how many. */
@@ -156,141 +321,120 @@ static const char *after(const char *line, const char *word)
 	return at ? at + strlen(word) : NULL;
 }
 
-static void parse_fault(struct recorder *r, const char *fields)
+static struct event *copy_event(struct recorder *r, const struct event *e)
+{
+	struct event *event = events_add(&r->e);
+
+	if (!event) {
+		r->failed = true;
+		return NULL;
+	}
+	*event = *e;
+	event->number = r->e.nr - 1;
+	return event;
+}
+
+static void parse_fault(struct recorder *r, const struct trace_line *l)
 {
 	unsigned long long ip[EVENT_FRAMES], bytes[EVENT_FRAMES];
-	struct event *event = events_add(&r->e);
 	unsigned int i, nr, nr_bytes;
+	struct event e = { .fault = true }, *event;
 	int vector;
 
-	if (!event) {
-		r->failed = true;
+	if (sscanf(l->fields, "pid=%d class=%31s from=%u to=%u limit=%u vector=%d", &e.pid,
+		   e.class, &e.from, &e.to, &e.limit, &vector) != 6)
 		return;
-	}
-	event->fault = true;
-	if (sscanf(fields, "pid=%d class=%31s from=%u to=%u limit=%u vector=%d", &event->pid,
-		   event->class, &event->from, &event->to, &event->limit, &vector) != 6) {
-		r->e.nr--;
+	read_comm(&e);
+	event = copy_event(r, &e);
+	if (!event)
 		return;
-	}
-	read_comm(event);
-	nr = parse_array(after(fields, " frames="), ip);
-	nr_bytes = parse_array(after(fields, " bytes="), bytes);
+	nr = parse_array(after(l->fields, " frames="), ip);
+	nr_bytes = parse_array(after(l->fields, " bytes="), bytes);
 	for (i = 0; i < nr; i++) {
-		struct event_frame *f = event_add_frame(event);
+		struct event_frame *f = add_frame(r, event, ip[i], i);
 
-		if (!f)
-			break;
-		if (i < nr_bytes)
+		r->failed |= !f;
+		if (f && i < nr_bytes)
 			f->bytes = bytes[i];
-		name_frame(r, f, ip[i]);
 	}
 }
 
-/* "func+0x1/0x20 [module]" */
-static void parse_function(struct event_frame *f, const char *text)
+static void parse_grow(struct recorder *r, const struct trace_line *l)
 {
-	char where[FUNCTION_MAX + 40], *plus;
-
-	if (sscanf(text, "%167s [%63[^]]", where, f->module) < 1)
-		return;
-	plus = strrchr(where, '+');
-	if (!plus || plus - where >= FUNCTION_MAX)
-		return;
-	memcpy(f->function, where, plus - where);
-	f->offset = strtoul(plus + 1, NULL, 16);
-}
-
-static void parse_grow(struct recorder *r, const char *line, const char *header,
-		       const char *fields, unsigned int cpu)
-{
-	struct event *event = events_add(&r->e);
+	struct event e = { .pid = l->pid };
 	unsigned long bytes;
-	const char *dash;
 
-	if (!event) {
-		r->failed = true;
+	if (sscanf(l->fields, "class=%31s bytes=%lu from=%u to=%u ret=%d", e.class, &bytes,
+		   &e.from, &e.to, &e.ret) != 5)
 		return;
-	}
-	if (sscanf(fields, "class=%31s bytes=%lu from=%u to=%u ret=%d", event->class, &bytes,
-		   &event->from, &event->to, &event->ret) != 5) {
-		r->e.nr--;
-		return;
-	}
-	/* "            comm-123     [000] ..." */
-	for (dash = header ?: line; dash > line && *dash != '-'; dash--)
-		;
-	event->pid = atoi(dash + (*dash == '-'));
-	read_comm(event);
-	if (cpu < MAX_CPUS)
-		r->waiting[cpu] = r->e.nr;
+	/* What the tracer has not noted, it calls "<...>". */
+	if (*l->comm && strcmp(l->comm, "<...>"))
+		snprintf(e.comm, sizeof(e.comm), "%s", l->comm);
+	else
+		read_comm(&e);
+	if (copy_event(r, &e))
+		r->waiting[l->cpu] = r->e.nr;
 }
 
-/* " => func+0x1/0x20" belongs to the growth before it on the same CPU. */
-static void parse_trace_line(struct recorder *r, const char *function)
+/* " => function+0x1/0x20 [module] <ffffffff81000000>" */
+static void parse_caller(struct recorder *r, const char *line)
 {
-	struct event *event;
+	struct event *event = &r->e.event[r->traced - 1];
+	const char *at = strrchr(line, '<');
 	struct event_frame *f;
 
-	if (!r->waiting[r->cpu])
+	/* Deeper than any chain: without its outermost functions. */
+	if (event->nr_frames == EVENT_FRAMES)
 		return;
-	event = &r->e.event[r->waiting[r->cpu] - 1];
-	f = event_add_frame(event);
-	if (!f)
-		return;
-	parse_function(f, function);
+	f = add_frame(r, event, at ? strtoull(at + 1, NULL, 16) : 0, true);
+	r->failed |= !f;
 	/* From who asked on: not the tracer, nor what asking takes. */
-	if (!strcmp(f->function, "stack_policy_ensure"))
+	if (f && !strcmp(f->function, "stack_policy_ensure"))
 		event->nr_frames = 0;
 }
 
-/* The last one: what stands before it is the name of a thread, which may be anything. */
-static const char *find_event(const char *line, const char *name)
+/* What is lost may be the stack trace of an event, or the event of a stack trace. */
+static bool parse_lost(struct recorder *r, const char *line)
 {
-	const char *found = NULL, *at = line;
+	unsigned long lost = 1;
+	unsigned int cpu;
+	int end = 0;
 
-	while ((at = strstr(at, name))) {
-		at += strlen(name);
-		found = at;
-	}
-	return found;
-}
-
-/* The "[000]" before an event: the last one, as the thread's name may have one. */
-static const char *find_header(const char *line, const char *event)
-{
-	while (event && event > line && *event != '[')
-		event--;
-	return event && *event == '[' ? event : NULL;
-}
-
-static const char *later(const char *a, const char *b)
-{
-	return !a || (b && b > a) ? b : a;
+	/* The kernel does not always know how many. */
+	if ((sscanf(line, "CPU:%u [LOST EVENTS]%n", &cpu, &end) != 1 || !end) &&
+	    (sscanf(line, "CPU:%u [LOST %lu EVENTS]%n", &cpu, &lost, &end) != 2 || !end))
+		return false;
+	if (line[end])
+		return false;
+	r->e.lost += lost;
+	if (cpu < MAX_CPUS)
+		r->waiting[cpu] = 0;
+	return true;
 }
 
 static void parse_line(struct recorder *r, const char *line)
 {
-	const char *fault = find_event(line, ": stack_fault: ");
-	const char *grow = find_event(line, ": stack_grow: ");
-	const char *trace = find_event(line, ": <stack trace>");
-	const char *last = later(later(fault, grow), trace);
-	const char *header = find_header(line, last);
-	unsigned int cpu = header ? strtoul(header + 1, NULL, 10) : 0;
-	unsigned long lost;
+	struct trace_line l = parse_trace_line(line);
 
-	if (!strncmp(line, " => ", 4)) {
-		parse_trace_line(r, line + 4);
+	if (l.what == NOTHING && !strncmp(line, " => ", 4)) {
+		if (r->traced)
+			parse_caller(r, line);
 		return;
 	}
-	if (sscanf(line, "CPU:%u [LOST %lu EVENTS]", &cpu, &lost) == 2)
-		r->e.lost += lost;
-	else if (last && last == fault)
-		parse_fault(r, fault);
-	else if (last && last == grow)
-		parse_grow(r, line, header, grow, cpu);
-	else if (last && cpu < MAX_CPUS)
-		r->cpu = cpu;
+	r->traced = 0;
+	if (l.what == NOTHING) {
+		parse_lost(r, line);
+	} else if (l.what == STACK_TRACE) {
+		r->traced = r->waiting[l.cpu];
+		r->waiting[l.cpu] = 0;
+	} else if (events_full(&r->e)) {
+		r->full = true;
+		r->e.lost++;
+	} else if (l.what == FAULT) {
+		parse_fault(r, &l);
+	} else {
+		parse_grow(r, &l);
+	}
 }
 
 /* tracefs */
@@ -316,6 +460,11 @@ static bool start(struct recorder *r)
 	static const char * const tracefs[] = {
 		"/sys/kernel/tracing", "/sys/kernel/debug/tracing",
 	};
+	/* A new instance has those of the first one. Read when the pipe is opened. */
+	static const char * const options[] = {
+		"context-info", "sym-addr", "nolatency-format", "noraw", "nohex", "nobin",
+		"nofields",
+	};
 	char path[128], pipe[512];
 	unsigned int i;
 
@@ -335,14 +484,16 @@ static bool start(struct recorder *r)
 		r->instance[0] = '\0';
 		return false;
 	}
+	for (i = 0; i < ARRAY_SIZE(options); i++)
+		if (!write_file(r, "trace_options", options[i]))
+			return false;
 	snprintf(pipe, sizeof(pipe), "%s/trace_pipe", r->instance);
 	r->pipe = open(pipe, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (r->pipe < 0) {
 		p_err("%s: %s", pipe, strerror(errno));
 		return false;
 	}
-	return write_file(r, "options/sym-offset", "1") &&
-		write_file(r, "events/stack_policy/stack_grow/trigger", "stacktrace") &&
+	return write_file(r, "events/stack_policy/stack_grow/trigger", "stacktrace") &&
 		write_file(r, "events/stack_policy/stack_grow/enable", "1") &&
 		write_file(r, "events/stack_policy/stack_fault/enable", "1");
 }
@@ -359,44 +510,60 @@ static void finish(struct recorder *r)
 		p_info("Note: %s is left: %s", r->instance, strerror(errno));
 }
 
-/* All that is there now. */
-static void read_pipe(struct recorder *r)
+/* Some of what is there now. Return: was there anything? */
+static bool read_pipe(struct recorder *r)
 {
 	static char text[2 * LINE_MAX_BYTES];
 	static size_t have;
+	char *line = text, *end;
 	ssize_t len;
 
-	while ((len = read(r->pipe, text + have, LINE_MAX_BYTES)) > 0) {
-		char *line = text, *end;
-
-		have += len;
-		text[have] = '\0';
-		while ((end = strchr(line, '\n'))) {
-			*end = '\0';
-			parse_line(r, line);
-			line = end + 1;
-		}
-		have -= line - text;
-		memmove(text, line, have);
-		/* Longer than any line of ours. */
-		if (have >= LINE_MAX_BYTES)
-			have = 0;
+	len = read(r->pipe, text + have, LINE_MAX_BYTES);
+	if (len <= 0)
+		return false;
+	if (!refresh_symbols(r)) {
+		r->failed = true;
+		return false;
 	}
+	have += len;
+	text[have] = '\0';
+	while ((end = strchr(line, '\n'))) {
+		*end = '\0';
+		parse_line(r, line);
+		line = end + 1;
+	}
+	have -= line - text;
+	memmove(text, line, have);
+	/* Longer than any line of ours. */
+	if (have >= LINE_MAX_BYTES)
+		have = 0;
+	return true;
+}
+
+static unsigned long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000UL + now.tv_nsec / 1000000;
 }
 
 static void record(struct recorder *r, unsigned long seconds)
 {
 	struct pollfd in = { .fd = r->pipe, .events = POLLIN };
-	time_t end = time(NULL) + seconds;
+	unsigned long end = now_ms() + seconds * 1000;
 
-	while (!stop && !r->failed && (!seconds || time(NULL) < end)) {
+	while (!stop && !r->failed && (!seconds || now_ms() < end)) {
 		/* Data may be there without waking who polls: look anyway. */
-		poll(&in, 1, 200);
-		read_pipe(r);
+		if (!read_pipe(r))
+			poll(&in, 1, 200);
 	}
 	/* An overflow is told by an interrupt soon after. */
 	usleep(50000);
-	read_pipe(r);
+	if (!write_file(r, "tracing_on", "0"))
+		r->failed = true;
+	while (!r->failed && read_pipe(r))
+		;
 }
 
 static void read_build_id(struct events *e)
@@ -453,7 +620,6 @@ static bool parse_seconds(const char *arg, unsigned long *seconds)
 int trace_record(int argc, char **argv)
 {
 	static struct recorder r = { .pipe = -1 };
-	struct sigaction action = { .sa_handler = on_signal };
 	struct replacement file;
 	unsigned long seconds = 0;
 	struct utsname uts;
@@ -465,14 +631,14 @@ int trace_record(int argc, char **argv)
 		p_err("--output FILE is wanted; see 'stackpolicy trace help'");
 		return USAGE;
 	}
+	catch_signals();
 	if (!stacks_there() || !replace_open(&file, opt[OPT_OUTPUT]))
 		return FAILED;
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	ok = start(&r) && read_symbols(&r);
+	ok = start(&r) && refresh_symbols(&r);
 	if (ok)
 		record(&r, seconds);
 	finish(&r);
+	free_symbols(&r);
 	if (!ok || r.failed) {
 		replace_abort(&file);
 		return FAILED;
@@ -483,6 +649,8 @@ int trace_record(int argc, char **argv)
 	events_write(file.file, &r.e);
 	if (!replace_commit(&file))
 		return FAILED;
+	if (r.full)
+		p_info("Note: a recording has no room for more; what came then counts as lost");
 	tell(&r.e);
 	return DONE;
 }

@@ -3,7 +3,8 @@
 # stackpolicy trace. Needs the test module and may overflow stacks of "deeper".
 module=/sys/kernel/debug/stack_policy_test
 instances=/sys/kernel/tracing/instances
-# An overflow and a growth that was asked for, by a thread of that name.
+# An overflow and a growth that was asked for, by a thread of that name. A line end
+# would be part of the name.
 deeper()
 {
 	echo "stack_policy: overflow allowed in deeper" > /dev/kmsg
@@ -11,15 +12,21 @@ deeper()
 	(printf deeper > /proc/self/comm; echo 28000 > $module/ensure)
 }
 
+# start_recording FILE: in the background, as $recorder. Returns when it records.
+start_recording()
+{
+	$tool trace record --output "$1" 2> "$tmp/told" &
+	recorder=$!
+	while kill -0 $recorder 2>/dev/null && ! grep -qs 1 \
+	      "$instances/stackpolicy-$recorder/events/stack_policy/stack_fault/enable"; do
+		sleep 1
+	done
+}
+
 check record_nothing 0 "^0 events recorded, 0 lost\$" "$tool trace record 1 --output $tmp/nothing"
 check report_nothing 0 "^Linux [0-9.]+: 0 events of 0 call chains, 0 lost" "$tool trace report $tmp/nothing"
 
-$tool trace record --output "$tmp/trace" 2> "$tmp/told" &
-recorder=$!
-while [ ! -e "$instances/stackpolicy-$recorder/events/stack_policy/stack_fault/enable" ] ||
-      [ "$(cat "$instances/stackpolicy-$recorder/events/stack_policy/stack_fault/enable")" != 1 ]; do
-	sleep 1
-done
+start_recording "$tmp/trace"
 echo > /sys/kernel/debug/stack_policy/sites
 deeper
 deeper
@@ -59,6 +66,34 @@ check record_spoofed 0 "^ +- ensure_set\\+0x" "
 	(printf 'x: stack_grow: ' > /proc/self/comm; echo 28000 > $module/ensure); wait
 	$tool trace report $tmp/spoofed"
 check record_spoofed_once 0 "^Linux [0-9.]+: 1 events of 1 call chains" "$tool trace report $tmp/spoofed"
+
+# Names of threads that look like what is parsed, and other options of tracing: a new
+# instance has those of the first one.
+options=/sys/kernel/tracing/options
+strange="a-7[9] (b)|: stack_fault: |: <stack trace>|CPU:0 [LOST 7"
+for option in hex latency-format record-tgid stacktrace; do
+	echo 1 > $options/$option
+done
+start_recording "$tmp/strange"
+(IFS='|'; for name in $strange; do
+	# Still there when it is read; not by "sleep" itself, in its place.
+	(printf %s "$name" > /proc/self/comm; echo 28000 > $module/ensure; sleep 1; :)
+done)
+kill -HUP $recorder
+wait $recorder
+for option in hex latency-format record-tgid stacktrace; do
+	echo 0 > $options/$option
+done
+check record_strange 0 "^4 events recorded, 0 lost\$" "cat $tmp/told"
+check record_cleans_up_after_hangup 0 "" "ls $instances | grep stackpolicy || :"
+json record_strange_names '(.[0].chains[0].frames | map(.function)) as $way | .[0].chains |
+	map(.count) == [4] and ($way | index("ksys_write") and .[0] != "stack_policy_ensure")' \
+	"$tool -j trace report $tmp/strange"
+check record_strange_comms 0 "^a-7.9. .b.\|: stack_fault: \|: <stack trace>\|CPU:0 .LOST 7\|\$" \
+	"sed -n 's/^event.*comm=//p' $tmp/strange | tr '\n' '|'"
+json record_json '.[0] == {events: 0, lost: 0, file: "'"$tmp/nothing"'"}' \
+	"$tool -j trace record 1 --output $tmp/nothing"
+
 check record_no_output 2 "output FILE is wanted" "$tool trace record 1"
 check record_bad_seconds 2 "'0': a number of seconds" "$tool trace record 0 --output $tmp/x"
 check record_nowhere 1 "/nowhere/x: No such file" "$tool trace record 1 --output /nowhere/x"
@@ -72,6 +107,9 @@ head -n 5 "$tmp/trace" > "$tmp/cut"
 check report_truncated 1 "is truncated after line 5" "$tool trace report $tmp/cut"
 sed 's/^event fault pid=/event frob pid=/' "$tmp/trace" > "$tmp/bad"
 check report_bad_event 1 "bad, line [0-9]+: what is 'event frob" "$tool trace report $tmp/bad"
+(cat "$tmp/trace"; echo "event") > "$tmp/more"
+check report_after_the_end 1 "more, line [0-9]+: what is 'event'" "$tool trace report $tmp/more"
+check report_folder 1 "Is a directory" "$tool trace report $tmp"
 sed 's/^ [0-9]* / 99999999 /' "$tmp/trace" > "$tmp/bad"
 check report_bad_frame 1 "bad, line [0-9]+: what is ' 99999999 " "$tool trace report $tmp/bad"
 check report_folded_json 2 "folded is for" "$tool -j trace report $tmp/trace --folded"
