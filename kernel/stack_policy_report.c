@@ -228,7 +228,7 @@ static void report_overflows(struct irq_work *work)
 	while (ring->tail != READ_ONCE(ring->head)) {
 		const struct overflow *o = &ring->slot[ring->tail % RING_SIZE];
 
-		trace_stack_fault(o->pid, o->class, o->from_bytes, o->to_bytes,
+		trace_stack_fault(o->pid, o->comm, o->class, o->from_bytes, o->to_bytes,
 				  o->limit_bytes, o->vector, &o->frames);
 		if (count_at_site(o))
 			print_overflow(o);

@@ -217,10 +217,25 @@ static bool leave_out(struct analysis *a)
 	return ok;
 }
 
-/* A way that does not come back is no concern of the stack's: the kernel is dying. */
-static bool is_followed(const struct analysis *a, uint32_t callee)
+/*
+ * A way that does not come back is no concern of the stack's: the kernel is dying.
+ * Or the thread is, in the system calls that are there for it; what a fatal signal
+ * leads to would hide the depth of all others, which it can come at the end of.
+ */
+static bool is_followed(const struct analysis *a, uint32_t caller, uint32_t callee)
 {
-	return !a->c->routines[callee].noreturn && !a->left_out[callee];
+	static const char * const exits[] = { "do_exit", "do_group_exit", "do_task_dead" };
+	const struct routine *r = &a->c->routines[callee];
+	unsigned int i;
+
+	if (a->left_out[callee])
+		return false;
+	if (!r->noreturn)
+		return true;
+	for (i = 0; i < ARRAY_SIZE(exits); i++)
+		if (a->c->routines[caller].noreturn && !strcmp(r->name, exits[i]))
+			return true;
+	return false;
 }
 
 /*
@@ -243,7 +258,7 @@ static bool build_graph(struct analysis *a, uint32_t nr_prototypes)
 		if (call->how == CALL_UNKNOWN &&
 		    !strncmp(c->routines[call->caller].name, "__traceiter_", 12))
 			a->tracer_calls++;
-		if (call->how <= CALL_STATIC && is_followed(a, call->callee)) {
+		if (call->how <= CALL_STATIC && is_followed(a, call->caller, call->callee)) {
 			ok = graph_add(&a->g, call->caller, call->callee, call->bytes, i);
 		} else if (call->how == CALL_TYPE && a->by_type) {
 			ok = graph_add(&a->g, call->caller, c->nr_routines + call->prototype,
@@ -254,7 +269,8 @@ static bool build_graph(struct analysis *a, uint32_t nr_prototypes)
 	for (i = 0; ok && i < c->nr_routines; i++) {
 		const struct routine *r = &c->routines[i];
 
-		if (r->taken && r->prototype && used[r->prototype] && is_followed(a, i))
+		if (r->taken && r->prototype && used[r->prototype] && !r->noreturn &&
+		    !a->left_out[i])
 			ok = graph_add(&a->g, c->nr_routines + r->prototype, i, 0, UINT32_MAX);
 	}
 	free(used);

@@ -217,29 +217,22 @@ static struct event_frame *add_frame(struct recorder *r, struct event *event,
 /* What trace_pipe prints */
 
 /*
- * "            comm-123     [001] .....    12.345678: stack_fault: fields"; between
+ * "            comm-123     [001] .....    12.345678: stack_grow: fields"; between
  * pid and CPU there may be a "(tgid)". The name of a thread can be anything, this
- * too, and can have line ends: the line is understood from its end.
+ * too, and can have line ends; but it has 15 bytes at most, less than any event.
  */
 struct trace_line {
 	enum { NOTHING, FAULT, GROW, STACK_TRACE }	what;
-	const char					*fields;
-	char						comm[16];
 	int						pid;
 	unsigned int					cpu;
+	struct event					event;
+	const char					*rest;	/* of the fields */
 };
-
-static void make_printable(char *c)
-{
-	for (; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
-}
 
 /* From the end of "comm-123     [001" on backwards. */
 static bool parse_header(struct trace_line *l, const char *line, const char *end)
 {
-	const char *at = memrchr(line, '[', end - line), *comm = line + strspn(line, " ");
+	const char *at = memrchr(line, '[', end - line);
 
 	if (!at)
 		return false;
@@ -252,50 +245,72 @@ static bool parse_header(struct trace_line *l, const char *line, const char *end
 	if (!at || l->cpu >= MAX_CPUS)
 		return false;
 	l->pid = atoi(at + 1);
-	if (at > comm)
-		snprintf(l->comm, sizeof(l->comm), "%.*s", (int)(at - comm), comm);
-	make_printable(l->comm);
 	return true;
+}
+
+static bool parse_fault(struct trace_line *l, const char *fields)
+{
+	struct event *e = &l->event;
+	int vector, end = 0;
+
+	sscanf(fields, "pid=%d class=%31s from=%u to=%u limit=%u vector=%d ip=%n", &e->pid,
+	       e->class, &e->from, &e->to, &e->limit, &vector, &end);
+	e->fault = true;
+	l->what = FAULT;
+	l->rest = fields + end;
+	return end;
+}
+
+static bool parse_grow(struct trace_line *l, const char *fields)
+{
+	struct event *e = &l->event;
+	unsigned long bytes;
+	int end = 0;
+
+	sscanf(fields, "class=%31s bytes=%lu from=%u to=%u ret=%d caller=%n", e->class, &bytes,
+	       &e->from, &e->to, &e->ret, &end);
+	e->pid = l->pid;
+	l->what = GROW;
+	l->rest = fields + end;
+	return end;
+}
+
+/* Is it an event of that name, of ours? */
+static bool parse_event(struct trace_line *l, const char *line, const char *name,
+			bool (*parse)(struct trace_line *l, const char *fields))
+{
+	const char *at = line, *comm;
+	char *c;
+
+	for (; (at = strstr(at, name)); at++) {
+		memset(l, 0, sizeof(*l));
+		if (!parse_header(l, line, at) || !parse(l, at + strlen(name)))
+			continue;
+		comm = strstr(l->rest, " comm=");
+		if (!comm)
+			continue;
+		snprintf(l->event.comm, sizeof(l->event.comm), "%s", comm + 6);
+		for (c = l->event.comm; *c; c++)
+			if (*c < ' ' || *c > '~')
+				*c = '?';
+		return true;
+	}
+	return false;
 }
 
 static struct trace_line parse_trace_line(const char *line)
 {
-	static const char * const names[] = {
-		[FAULT] = ": stack_fault: ", [GROW] = ": stack_grow: ",
-		[STACK_TRACE] = ": <stack trace>",
-	};
-	struct trace_line l = {};
-	const char *header_end = NULL, *at;
-	unsigned int i;
+	static const char stack_trace[] = ": <stack trace>";
+	const char *end = line + strlen(line) - strlen(stack_trace);
+	struct trace_line l;
 
-	for (i = FAULT; i < ARRAY_SIZE(names); i++) {
-		for (at = line; (at = strstr(at, names[i])); at++) {
-			if (header_end && at < header_end)
-				continue;
-			header_end = at;
-			l.what = i;
-			l.fields = at + strlen(names[i]);
-		}
-	}
-	if (!header_end || !parse_header(&l, line, header_end))
-		l.what = NOTHING;
+	if (parse_event(&l, line, ": stack_fault: ", parse_fault) ||
+	    parse_event(&l, line, ": stack_grow: ", parse_grow))
+		return l;
+	memset(&l, 0, sizeof(l));
+	if (end > line && !strcmp(end, stack_trace) && parse_header(&l, line, end))
+		l.what = STACK_TRACE;
 	return l;
-}
-
-/* The name of @event's thread, if it still lives. */
-static void read_comm(struct event *event)
-{
-	char path[64];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", event->pid);
-	file = fopen(path, "r");
-	if (!file)
-		return;
-	if (fgets(event->comm, sizeof(event->comm), file))
-		event->comm[strcspn(event->comm, "\n")] = '\0';
-	fclose(file);
-	make_printable(event->comm);
 }
 
 /* "{0x1,0x2}" into numbers. Return: how many. */
@@ -321,35 +336,24 @@ static const char *after(const char *line, const char *word)
 	return at ? at + strlen(word) : NULL;
 }
 
-static struct event *copy_event(struct recorder *r, const struct event *e)
+static void add_event(struct recorder *r, const struct trace_line *l)
 {
+	unsigned long long ip[EVENT_FRAMES], bytes[EVENT_FRAMES];
 	struct event *event = events_add(&r->e);
+	unsigned int i, nr, nr_bytes;
 
 	if (!event) {
 		r->failed = true;
-		return NULL;
+		return;
 	}
-	*event = *e;
+	*event = l->event;
 	event->number = r->e.nr - 1;
-	return event;
-}
-
-static void parse_fault(struct recorder *r, const struct trace_line *l)
-{
-	unsigned long long ip[EVENT_FRAMES], bytes[EVENT_FRAMES];
-	unsigned int i, nr, nr_bytes;
-	struct event e = { .fault = true }, *event;
-	int vector;
-
-	if (sscanf(l->fields, "pid=%d class=%31s from=%u to=%u limit=%u vector=%d", &e.pid,
-		   e.class, &e.from, &e.to, &e.limit, &vector) != 6)
+	if (l->what == GROW) {
+		r->waiting[l->cpu] = r->e.nr;
 		return;
-	read_comm(&e);
-	event = copy_event(r, &e);
-	if (!event)
-		return;
-	nr = parse_array(after(l->fields, " frames="), ip);
-	nr_bytes = parse_array(after(l->fields, " bytes="), bytes);
+	}
+	nr = parse_array(after(l->rest, " frames="), ip);
+	nr_bytes = parse_array(after(l->rest, " bytes="), bytes);
 	for (i = 0; i < nr; i++) {
 		struct event_frame *f = add_frame(r, event, ip[i], i);
 
@@ -357,23 +361,6 @@ static void parse_fault(struct recorder *r, const struct trace_line *l)
 		if (f && i < nr_bytes)
 			f->bytes = bytes[i];
 	}
-}
-
-static void parse_grow(struct recorder *r, const struct trace_line *l)
-{
-	struct event e = { .pid = l->pid };
-	unsigned long bytes;
-
-	if (sscanf(l->fields, "class=%31s bytes=%lu from=%u to=%u ret=%d", e.class, &bytes,
-		   &e.from, &e.to, &e.ret) != 5)
-		return;
-	/* What the tracer has not noted, it calls "<...>". */
-	if (*l->comm && strcmp(l->comm, "<...>"))
-		snprintf(e.comm, sizeof(e.comm), "%s", l->comm);
-	else
-		read_comm(&e);
-	if (copy_event(r, &e))
-		r->waiting[l->cpu] = r->e.nr;
 }
 
 /* " => function+0x1/0x20 [module] <ffffffff81000000>" */
@@ -430,10 +417,8 @@ static void parse_line(struct recorder *r, const char *line)
 	} else if (events_full(&r->e)) {
 		r->full = true;
 		r->e.lost++;
-	} else if (l.what == FAULT) {
-		parse_fault(r, &l);
 	} else {
-		parse_grow(r, &l);
+		add_event(r, &l);
 	}
 }
 

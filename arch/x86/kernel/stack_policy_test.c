@@ -73,8 +73,8 @@ static unsigned int storm_sent, storm_seen, storm_in_fault;
 /* Counted by the probe of the tracepoint. */
 static atomic_t raised_again[NR_VECTORS];
 
-static void count_fault(void *data, pid_t pid, u8 class, unsigned int from,
-			unsigned int to, unsigned int limit, int vector,
+static void count_fault(void *data, pid_t pid, const char *comm, u8 class,
+			unsigned int from, unsigned int to, unsigned int limit, int vector,
 			const struct kstack_frames *frames)
 {
 	if (vector >= 0)

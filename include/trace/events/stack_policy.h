@@ -27,7 +27,10 @@ TRACE_DEFINE_ENUM(STACK_CLASS_USER_WORKER);
 		{ STACK_CLASS_KVM_VCPU,		"kvm-vcpu" },		\
 		{ STACK_CLASS_USER_WORKER,	"user-worker" })
 
-/* current asked for stack; @ret as stack_ensure() returns it. */
+/*
+ * current asked for stack; @ret as stack_ensure() returns it. comm comes last, as
+ * it can be anything.
+ */
 TRACE_EVENT(stack_grow,
 
 	TP_PROTO(u8 class, size_t bytes, unsigned int from, unsigned int to, int ret,
@@ -42,6 +45,7 @@ TRACE_EVENT(stack_grow,
 		__field(int,		ret)
 		__field(size_t,		bytes)
 		__field(unsigned long,	ip)
+		__array(char,		comm,	TASK_COMM_LEN)
 	),
 
 	TP_fast_assign(
@@ -51,25 +55,26 @@ TRACE_EVENT(stack_grow,
 		__entry->ret	= ret;
 		__entry->bytes	= bytes;
 		__entry->ip	= ip;
+		strscpy(__entry->comm, current->comm);
 	),
 
-	TP_printk("class=%s bytes=%zu from=%u to=%u ret=%d caller=%pS",
+	TP_printk("class=%s bytes=%zu from=%u to=%u ret=%d caller=%pS comm=%s",
 		  show_stack_class(__entry->class), __entry->bytes, __entry->from,
-		  __entry->to, __entry->ret, (void *)__entry->ip)
+		  __entry->to, __entry->ret, (void *)__entry->ip, __entry->comm)
 );
 
 /*
  * A stack overflowed in frames->ip[0] and has grown. Comes from an interrupt
- * soon after: it is @pid that matters, not the task the event is recorded in.
+ * soon after: @pid and @comm matter, not the task the event is recorded in.
  * frames and bytes: the backtrace, and what each function uses of the stack.
  * vector: the interrupt that did not fit and was raised again, or -1.
  */
 TRACE_EVENT(stack_fault,
 
-	TP_PROTO(pid_t pid, u8 class, unsigned int from, unsigned int to,
+	TP_PROTO(pid_t pid, const char *comm, u8 class, unsigned int from, unsigned int to,
 		 unsigned int limit, int vector, const struct kstack_frames *frames),
 
-	TP_ARGS(pid, class, from, to, limit, vector, frames),
+	TP_ARGS(pid, comm, class, from, to, limit, vector, frames),
 
 	TP_STRUCT__entry(
 		__field(pid_t,		pid)
@@ -81,6 +86,7 @@ TRACE_EVENT(stack_fault,
 		__field(unsigned long,	ip)
 		__dynamic_array(unsigned long,	frames, frames->nr)
 		__dynamic_array(u16,	bytes, frames->nr)
+		__array(char,		comm,	TASK_COMM_LEN)
 	),
 
 	TP_fast_assign(
@@ -95,16 +101,17 @@ TRACE_EVENT(stack_fault,
 		       frames->nr * sizeof(frames->ip[0]));
 		memcpy(__get_dynamic_array(bytes), frames->bytes,
 		       frames->nr * sizeof(frames->bytes[0]));
+		strscpy(__entry->comm, comm);
 	),
 
-	TP_printk("pid=%d class=%s from=%u to=%u limit=%u vector=%d ip=%pS frames=%s bytes=%s",
+	TP_printk("pid=%d class=%s from=%u to=%u limit=%u vector=%d ip=%pS frames=%s bytes=%s comm=%s",
 		  __entry->pid, show_stack_class(__entry->class), __entry->from,
 		  __entry->to, __entry->limit, __entry->vector, (void *)__entry->ip,
 		  __print_array(__get_dynamic_array(frames),
 				__get_dynamic_array_len(frames) / sizeof(unsigned long),
 				sizeof(unsigned long)),
 		  __print_array(__get_dynamic_array(bytes),
-				__get_dynamic_array_len(bytes) / sizeof(u16), sizeof(u16)))
+				__get_dynamic_array_len(bytes) / sizeof(u16), sizeof(u16)), __entry->comm)
 );
 
 /* current has joined class @to, with @mapped bytes of stack. */

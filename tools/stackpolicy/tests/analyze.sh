@@ -39,6 +39,9 @@ json pointers_cost '(.[1].entries | map({ (.kind + .name): .depth_bytes }) | add
 # Each entry is searched on its own: one in a cycle is as deep as who calls it.
 json entries_do_not_depend_on_each_other '.[0].entries | map(select(.name == "kswapd"))[0] |
 	.depth_bytes > 9000' "cat $tmp/all"
+# The end of a thread is that of two system calls, and hides no other entry's depth.
+json exit_is_followed '.[0].entries | map(select(any(.chain[]; .function == "do_exit")).name) |
+	sort == ["exit", "exit_group"]' "cat $tmp/all"
 json limits_count '.[0].entries | map(select(.name == "read"))[0].fits == "over"' \
 	"$tool -j analyze $vmlinux --class 4/4"
 
