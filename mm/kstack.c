@@ -88,15 +88,17 @@ unsigned long kstack_mapped(const struct kstack *ks)
 }
 
 /*
- * Eight words at once, because exit does this for every thread. Another
+ * Sixteen words at once, because this is done for every thread. Another
  * thread may be writing: a word is seen before or after, both are right.
  */
 static __no_kcsan const unsigned long *skip_zeroes(const unsigned long *word,
 						   const unsigned long *end)
 {
 	while (word < end && !(word[0] | word[1] | word[2] | word[3] |
-			       word[4] | word[5] | word[6] | word[7]))
-		word += 8;
+			       word[4] | word[5] | word[6] | word[7] |
+			       word[8] | word[9] | word[10] | word[11] |
+			       word[12] | word[13] | word[14] | word[15]))
+		word += 16;
 	while (word < end && !*word)
 		word++;
 	return word;
@@ -357,9 +359,10 @@ void kstack_uncharge_slot(struct kstack *ks, unsigned int slot, struct page *pag
 /* Undo kstack_charge(). What is retained was charged as well. */
 static void kstack_uncharge(struct kstack *ks)
 {
+	unsigned long slots = ks->accounted;
 	unsigned int slot;
 
-	for (slot = 0; slot < KSTACK_PAGES; slot++)
+	for_each_set_bit(slot, &slots, KSTACK_PAGES)
 		kstack_uncharge_slot(ks, slot, pte_page(READ_ONCE(ks->ptep[slot])));
 }
 
@@ -429,11 +432,7 @@ void kstack_account_exit(struct kstack *ks)
 {
 	unsigned long flags;
 
-	if (ks->task == current) {
-		unsigned long used = kstack_high_water(ks);
-
-		this_cpu_inc(ks->stats->depth[(used - 1) / 1024]);
-	}
+	ks->ended = ks->task == current;
 	spin_lock_irqsave(&ks->charge_lock, flags);
 	ks->exiting = true;
 	kstack_uncharge(ks);
@@ -502,9 +501,13 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 static int kstack_alloc_pages(struct page **pages, unsigned int nr, int node,
 			      gfp_t gfp)
 {
-	unsigned int i;
+	unsigned int i = 0;
 
-	for (i = 0; i < nr; i++) {
+	/* As many as are at hand, which is not for charged ones; then one by one. */
+	memset(pages, 0, nr * sizeof(*pages));
+	if (!(gfp & __GFP_ACCOUNT))
+		i = alloc_pages_bulk_array_node(gfp, node, nr, pages);
+	for (; i < nr; i++) {
 		pages[i] = alloc_pages_node(node, gfp, 0);
 		if (!pages[i])
 			goto free_pages;
@@ -561,7 +564,8 @@ static void kstack_count_with(struct kstack *ks, struct kstack_stats __percpu *s
 {
 	unsigned long pages = kstack_mapped(ks) / PAGE_SIZE;
 	unsigned long charged = hweight8(ks->accounted);
-	unsigned long retained = kstack_retained(ks);
+	/* What is new has not been trimmed yet. */
+	unsigned long retained = ks->stats ? kstack_retained(ks) : 0;
 
 	if (ks->stats) {
 		this_cpu_dec(ks->stats->stacks);
@@ -689,7 +693,10 @@ destroy:
 	return NULL;
 }
 
-/* A cached stack has what it was created with; another size is of no use. */
+/*
+ * A cached stack has what it was created with; another size is of no use. What
+ * its last thread did not use is zero still.
+ */
 static struct kstack *kstack_from_cache(size_t populate)
 {
 	unsigned int i;
@@ -700,7 +707,7 @@ static struct kstack *kstack_from_cache(size_t populate)
 		if (!ks)
 			continue;
 		if (kstack_mapped(ks) == populate) {
-			memset((void *)kstack_low(ks), 0, populate);
+			memset((void *)kstack_top(ks) - ks->used, 0, ks->used);
 			return ks;
 		}
 		kstack_destroy(ks);
@@ -746,6 +753,7 @@ int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limi
 	ks->populate = populate;
 	ks->limit = limit;
 	ks->exiting = false;
+	ks->ended = false;
 	memset(ks->grows, 0, sizeof(ks->grows));
 	kstack_trim_reset(ks);
 	kstack_count_with(ks, stats);
@@ -776,11 +784,17 @@ static void kstack_free_work(struct work_struct *work)
 		kstack_destroy(ks);
 }
 
-/* The thread is gone. Any context but NMI: what has to sleep does so later. */
+/*
+ * The thread is gone, nobody is on its stack any more. Any context but NMI: what
+ * has to sleep does so later.
+ */
 void kstack_free(struct kstack *ks)
 {
 	unsigned long flags;
 
+	ks->used = kstack_top(ks) - kstack_deepest(ks);
+	if (ks->ended)
+		this_cpu_inc(ks->stats->depth[(max(ks->high, ks->used) - 1) / 1024]);
 	ks->task = NULL;
 	spin_lock_irqsave(&ks->charge_lock, flags);
 	kstack_count_with(ks, NULL);

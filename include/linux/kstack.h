@@ -97,10 +97,12 @@ struct kstack {
 	unsigned int		limit;		/* bytes it may grow to */
 	unsigned int		want;		/* bytes it had when trimmed cold, 0: has them */
 	unsigned int		high;		/* deepest use that was trimmed away */
+	unsigned int		used;		/* bytes that are not zero, once it is free */
 
 	spinlock_t		charge_lock;	/* the next two, and stats */
 	u8			accounted;	/* bit per page: charged and counted */
 	bool			exiting;	/* that was settled for good */
+	bool			ended;		/* by its thread: it has run */
 	bool			charge_queued;	/* with charge_node, by a fault */
 	bool			work_queued;	/* with work, by whoever wants it */
 

@@ -14,6 +14,7 @@
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
+#include "tiny_guest.h"
 #include "util.h"
 
 /* Freed stacks pass RCU and a workqueue: wait until the figure is back. */
@@ -290,37 +292,6 @@ TEST_F_TIMEOUT(table, fork_survives_each_failed_allocation, 120)
 	ASSERT_LT(nth, 1000);
 	ASSERT_GT(failed, 4);
 	ASSERT_LE(settled_kb(kb + 1024), kb + 1024);
-}
-
-/* A guest of one HLT. Return: its vCPU's fd, or -1; *@run is its kvm_run. */
-static int tiny_guest(struct kvm_run **run)
-{
-	struct kvm_userspace_memory_region region = { .memory_size = 0x1000 };
-	int kvm = open("/dev/kvm", O_RDWR), vm, vcpu;
-	struct kvm_sregs sregs;
-	struct kvm_regs regs = { .rflags = 2 };
-	unsigned char *code;
-
-	if (kvm < 0)
-		return -1;
-	vm = ioctl(kvm, KVM_CREATE_VM, 0);
-	if (vm < 0)
-		return -1;
-	code = mmap(NULL, 0x1000, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		    -1, 0);
-	memset(code, 0xf4, 0x1000);	/* hlt */
-	region.userspace_addr = (unsigned long)code;
-	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region))
-		return -1;
-	vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
-	*run = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE,
-		    MAP_SHARED, vcpu, 0);
-	ioctl(vcpu, KVM_GET_SREGS, &sregs);
-	sregs.cs.base = 0;
-	sregs.cs.selector = 0;
-	ioctl(vcpu, KVM_SET_SREGS, &sregs);
-	ioctl(vcpu, KVM_SET_REGS, &regs);
-	return vcpu;
 }
 
 struct vcpu_thread {
@@ -683,6 +654,42 @@ TEST_F(stack, ensured_depth_does_not_fault)
 	/* To the word: the last frame is less than 500 bytes. */
 	ASSERT_LE(27000, number(MINE, "high_water_bytes"));
 	ASSERT_GE(27500, number(MINE, "high_water_bytes"));
+}
+
+static void *use_much(void *arg)
+{
+	spit_number(MODULE "recurse", 11000);
+	return NULL;
+}
+
+static void *own_high_water(void *most)
+{
+	long used = number(MINE, "high_water_bytes");
+
+	if (used > *(long *)most)
+		*(long *)most = used;
+	return NULL;
+}
+
+/* The next thread has the stack of the last one, of which only what it used was cleared. */
+TEST_F(stack, who_gets_a_cached_stack_sees_nothing_of_the_last_thread)
+{
+	long most = 0;
+	pthread_t thread;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(set), &set));
+	for (int i = 0; i < 20; i++) {
+		ASSERT_EQ(0, pthread_create(&thread, NULL, use_much, NULL));
+		pthread_join(thread, NULL);
+		usleep(10 * 1000);
+		ASSERT_EQ(0, pthread_create(&thread, NULL, own_high_water, &most));
+		pthread_join(thread, NULL);
+	}
+	ASSERT_LT(500, most);
+	ASSERT_GT(8000, most);
 }
 
 /* A read below the mapped part, with a fixup, is an error and not a growth. */
