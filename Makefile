@@ -6,8 +6,11 @@ DEBUG	?= 0
 V	?= 0
 CONFIG	?=
 MINUTES	?= 10
+BENCH	?=
+REAL	?= 0
+UPDATE	?= 0
 
-export O DEBUG V CONFIG MINUTES
+export O DEBUG V CONFIG MINUTES BENCH REAL UPDATE
 
 # New files that are laid over the kernel source, at their kernel paths.
 export OVERLAY := Documentation arch include kernel mm samples tools
@@ -17,7 +20,8 @@ help:
 	@echo 'make test     build, boot and test it (DEBUG=1: with lockdep, kmemleak, ...;'
 	@echo '             DEBUG=kcsan: with the data race detector)'
 	@echo 'make stress   overflow and trim stacks for MINUTES=10 on four CPUs'
-	@echo 'make bench    instructions and memory, beside the stock kernel'
+	@echo 'make bench    instructions and memory, beside the stock kernel (BENCH="hot life":'
+	@echo '             only those; REAL=1: time, with KVM; UPDATE=1: into the documentation)'
 	@echo 'make off      show that with the option off the kernel is the stock kernel'
 	@echo 'make series   build every prefix of the patch queue'
 	@echo 'make shell    the same kernel with an interactive shell'

@@ -1,14 +1,103 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The figures of two kernels side by side; fail where they may not differ."""
+"""bench.py FOLDER REAL UPDATE: the figures of two kernels side by side, as text, JSON and
+SVG. Fails where two runs of one kernel differ, where a hot path is not the stock kernel's,
+and where the documentation has other figures for this kernel, compiler and emulator."""
+import collections
+import html
+import json
+import math
+import os
+import re
 import sys
 
-# Who did not grow and did not sleep long pays nothing: ours is the stock kernel.
-FREE = ("null_syscall", "pipe_round_trip_process", "pipe_round_trip_thread", "page_fault")
-# One thread or two, and nothing that depends on what else is in memory: two runs
-# agree to the last digit. The others may differ by five percent.
-EXACT = FREE + ("ensure_hit", "ensure_one_page", "ensure_five_pages", "net_one_page",
-                "net_five_pages", "deep_call")
+DOCUMENT = "../Documentation/admin-guide/stack-policy-benchmarks.rst"
+# Explained there: found by bisection in a table that has two entries more.
+NOT_FREE = ("copy_that_faults",)
+
+# What a figure is called, and what it is; the group is the benchmark that has it.
+HOT = {
+    "null_syscall": "system call getppid()",
+    "pipe_byte": "write and read a byte, one thread",
+    "pipe_round_trip_process": "the same, there and back, two processes",
+    "pipe_round_trip_thread": "the same, two threads",
+    "yield_round_trip": "sched_yield() there and back",
+    "kthread_round_trip": "completion there and back, kthread",
+    "fault_anonymous": "page fault, anonymous memory",
+    "fault_write_protect": "page fault, first write to zeros",
+    "fault_file": "page fault, 16 pages of a file",
+    "copy_that_faults": "system call with a bad pointer",
+    "signal": "signal to oneself, with handler",
+    "timer_interrupt": "timer interrupt, user mode",
+    "ipi": "IPI to oneself",
+}
+LIFE = {
+    "thread_life": "thread: clone() to exit",
+    "thread_life_crowd": "the same, 50 at once",
+    "vfork_exit": "vfork() to exit",
+    "fork_exit": "fork() to exit",
+    "fork_exec": "fork(), exec of a static program, exit",
+    "kthread_life": "kthread: create to stop",
+    "kthread_life_crowd": "the same, 50 at once",
+    "kthread_big_life": "kthread that goes deep (KTHREAD_BIG_STACK)",
+    "kthread_big_life_crowd": "the same, 50 at once",
+}
+GROWTH = {
+    "ensure_hit": "stack_ensure(): enough is there",
+    "ensure_one_page": "stack_ensure(): one page",
+    "ensure_five_pages": "stack_ensure(): five pages",
+    "ensure_five_pages_allocator": "the same, the reserve being empty",
+    "net_one_page": "overflow: one page",
+    "net_five_pages": "overflow: five pages",
+    "deep_call": "system call that needs 20 kB",
+    "deep_calls": "those, 1 ms apart: number",
+    "deep_calls_trims": "of stacks trimmed after them",
+    "deep_calls_flushes": "of flushes of all TLBs",
+    "round_trip_after_15_s": "pipe there and back, other side cold",
+}
+KVM = {
+    "kvm_run": "KVM_RUN until HLT",
+    "kvm_run_first": "the first one of a thread",
+}
+GROUPS = (
+    ("hot", "Hot paths, instructions", HOT),
+    ("life", "Lives of threads, instructions", LIFE),
+    ("growth", "Growth, instructions", GROWTH),
+    ("kvm", "Virtual CPUs, instructions", KVM),
+)
+# Of so many threads, each.
+THREADS = {
+    "new_stack": "stack, bytes",
+    "new_structs": "struct kstack, vmap areas, bytes",
+    "new_page_tables": "page tables, bytes",
+    "new_slab": "slab, bytes",
+    "new_available": "less memory available, bytes",
+    "cold_stack": "stack when cold, bytes",
+    "cold_available": "less available when cold, bytes",
+    "create": "create one, instructions",
+    "one_more": "another, from creation to exit",
+    "end": "wake one, until it is gone",
+    "pipe_round_trip": "pipe there and back beside them",
+    "walk_per_second": "walk over all, a second",
+    "short": "switched to with less stack",
+    "overflows": "overflows",
+}
+CPUS = {
+    "thread_life": "thread's life, instructions",
+    "thread_life_crowd": "the same, 10 at once",
+    "deep_call": "system call that needs 20 kB",
+    "thread_life_contended": "thread's life: waits for locks",
+    "thread_life_crowd_contended": "10 at once: waits for locks",
+    "deep_call_contended": "deep system call: waits for locks",
+}
+LOADS = {
+    "xfs": "XFS on ext4, 12 MB cgroup", "ext4": "ext4 on XFS, 12 MB cgroup",
+    "network": "TCP over loopback", "shell": "shell that forks", "untar": "tar -x on ext4",
+    "hackbench": "hackbench, processes", "hackbench_threads": "hackbench, threads",
+    "context": "stress-ng --context", "clone": "stress-ng --clone",
+}
+# Student's t for 95 %, two-sided, by degrees of freedom.
+STUDENT = (0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def read(path):
@@ -17,27 +106,277 @@ def read(path):
         return {name: int(value) for name, value in map(str.split, file)}
 
 
-def agree(name, one, two):
-    """Is that the same figure, twice?"""
-    return one == two if name in EXACT else abs(one - two) * 100 <= 5 * max(one, two)
+class Results:
+    """runs[benchmark][kernel]: a dictionary for each run."""
+
+    def __init__(self, folder):
+        self.runs = collections.defaultdict(lambda: collections.defaultdict(list))
+        for name in sorted(os.listdir(folder)):
+            match = re.fullmatch(r"(\w+)\.(stock|ours)\.\d+", name)
+            if match:
+                self.runs[match[1]][match[2]].append(read(f"{folder}/{name}"))
+        with open(f"{folder}/about") as file:
+            self.about = dict(line.rstrip("\n").split(" ", 1) for line in file)
+
+    def samples(self, bench, kernel, name):
+        """That figure in each run that has it."""
+        return [run[name] for run in self.runs[bench][kernel] if name in run]
+
+    def figure(self, bench, kernel, name):
+        """Of all runs; None if this kernel has no such thing."""
+        values = self.samples(bench, kernel, name)
+        return sum(values) / len(values) if values else None
+
+    def names(self):
+        """All figures, with their benchmark."""
+        return [(bench, name) for bench, kernels in self.runs.items()
+                for name in {n: 0 for runs in kernels.values() for run in runs for n in run}]
+
+    def differing(self):
+        """Runs of one kernel that do not agree to the last digit."""
+        return [f"runs of the {kernel} kernel differ in {name}: {values}"
+                for bench, name in self.names() for kernel in ("stock", "ours")
+                for values in [self.samples(bench, kernel, name)] if len(set(values)) > 1]
 
 
-def main(folder):
-    runs = {(kernel, n): read(f"{folder}/bench.{kernel}.{n}")
-            for kernel in ("stock", "ours") for n in (1, 2)}
-    stock, ours = runs["stock", 1], runs["ours", 1]
-    print(f"{'':28}{'stock':>10}{'ours':>10}{'difference':>12}")
-    for name, value in ours.items():
-        there = stock.get(name, "")
-        difference = value - there if there != "" else ""
-        print(f"{name:28}{there:>10}{value:>10}{difference:>12}")
-    errors = [f"{name} is not what it is on the stock kernel"
-              for name in FREE if stock.get(name) != ours.get(name)]
-    errors += [f"two runs of the {kernel} kernel differ in {name}"
-               for kernel in ("stock", "ours") for name, value in runs[kernel, 1].items()
-               if not agree(name, value, runs[kernel, 2].get(name, -1))]
+def number(value):
+    """With commas; nothing for nothing."""
+    return "" if value is None else f"{value:,.0f}"
+
+
+def ratio(stock, ours):
+    """Ours, if stock is 1."""
+    return f"{ours / stock:.3f}" if stock and ours is not None else ""
+
+
+def spread(values):
+    """Half of the interval that has the mean with 95 % confidence."""
+    count = len(values)
+    if count < 2:
+        return 0
+    mean = sum(values) / count
+    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (count - 1))
+    return STUDENT[min(count, len(STUDENT)) - 1] * deviation / math.sqrt(count)
+
+
+def table(columns, rows):
+    """Text to the left, figures to the right."""
+    rows = [columns] + [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    return "\n".join("  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
+                               for i, (cell, width) in enumerate(zip(row, widths))).rstrip()
+                     for row in rows) + "\n"
+
+
+def pair_row(results, bench, name, text):
+    """A figure of both kernels, difference and ratio."""
+    stock, ours = (results.figure(bench, kernel, name) for kernel in ("stock", "ours"))
+    difference = ours - stock if stock is not None and ours is not None else None
+    return [text, number(stock), number(ours), number(difference), ratio(stock, ours)]
+
+
+PAIR = ["", "stock", "ours", "difference", "ratio"]
+
+
+def group_tables(results):
+    """One table for each benchmark of single operations."""
+    for bench, title, texts in GROUPS:
+        if bench in results.runs:
+            yield bench, title, table(PAIR, [
+                pair_row(results, bench, name, text) for name, text in texts.items()
+                if any(results.samples(bench, k, name) for k in ("stock", "ours"))])
+
+
+def threads_table(results):
+    """stock and ours for each number of threads."""
+    counts = sorted({int(name.split("_")[1]) for bench, name in results.names()
+                     if bench == "threads"})
+    rows = []
+    for name, text in THREADS.items():
+        cells = [number(results.figure("threads", kernel, f"threads_{count}_{name}"))
+                 for count in counts for kernel in ("stock", "ours")]
+        if any(cells):
+            rows.append([text] + cells)
+    return table([""] + [f"{kernel} {count:,}" if kernel == "stock" else kernel
+                         for count in counts for kernel in ("stock", "ours")], rows)
+
+
+def cpus_table(results):
+    """stock and ours for each number of CPUs."""
+    counts = sorted(int(bench[5:]) for bench in results.runs if bench.startswith("cpus_"))
+    rows = []
+    for name, text in CPUS.items():
+        rows.append([text] + [
+            number(results.figure(f"cpus_{count}", kernel, f"cpus_{count}_{name}"))
+            for count in counts for kernel in ("stock", "ours")])
+    return table([""] + [f"stock {count}" if kernel == "stock" else kernel
+                         for count in counts for kernel in ("stock", "ours")], rows)
+
+
+def load_tables(results):
+    """Instructions, stacks and depths of the whole loads."""
+    loads = [load for load in LOADS if load in results.runs]
+    if not loads:
+        return
+    yield "loads", "Whole loads, instructions", table(PAIR, [
+        pair_row(results, load, f"load_{load}_ticks", LOADS[load]) for load in loads])
+    yield "stacks", "Whole loads, bytes of stack for each thread when there was most", table(
+        PAIR, [pair_row(results, load, f"load_{load}_stack", LOADS[load]) for load in loads])
+    yield "stacks_added", "The same, of what came on top of the machine at rest", table(
+        PAIR, [pair_row(results, load, f"load_{load}_stack_added", LOADS[load])
+               for load in loads if results.samples(load, "ours", f"load_{load}_stack_added")])
+    columns = ("threads", "grows_ensure", "grows_fault", "trims_excess", "trims_cold")
+    yield "growths", "Whole loads, growths and trims", table(
+        ["", "threads", "asked for", "overflows", "excess", "cold"],
+        [[LOADS[load]] + [number(results.figure(load, "ours", f"load_{load}_{column}") or 0)
+                          for column in columns] for load in loads])
+    for what, title in (("depth", "depth at switch-out when there was most stack"),
+                        ("high_water", "deepest use of living threads then"),
+                        ("exit_depth", "deepest use of threads that have ended")):
+        bins = [n for n in range(1, 33) if any(
+            results.figure(load, "ours", f"load_{load}_{what}_{n}_kb") for load in loads)]
+        yield what, f"Whole loads, threads by {title}: up to so many kB", table(
+            [""] + [str(n) for n in bins],
+            [[LOADS[load]] + [number(results.figure(load, "ours", f"load_{load}_{what}_{n}_kb")
+                                     or 0) for n in bins] for load in loads])
+
+
+def tables(results):
+    """Name, title and text of all there is."""
+    yield from group_tables(results)
+    if "threads" in results.runs:
+        yield "threads", "So many idle threads, for each of them", threads_table(results)
+    if any(bench.startswith("cpus_") for bench in results.runs):
+        yield "cpus", "So many CPUs, all busy", cpus_table(results)
+    yield from load_tables(results)
+
+
+def real_table(results):
+    """Means in nanoseconds, with the intervals that contain them."""
+    rows = []
+    for bench, name in results.names():
+        cells = []
+        for kernel in ("stock", "ours"):
+            values = results.samples(bench, kernel, name)
+            cells += [f"{sum(values) / len(values):,.0f} ± {spread(values):,.0f}"
+                      if values else ""]
+        rows.append([name] + cells + [ratio(*(results.figure(bench, kernel, name)
+                                              for kernel in ("stock", "ours")))])
+    return table(["", "stock", "ours", "ratio"], rows)
+
+
+def plot(results):
+    """Ours as a part of stock: a bar for each operation and load."""
+    rows = []
+    for bench, _, texts in GROUPS:
+        rows += [(text, results.figure(bench, "stock", name), results.figure(bench, "ours", name))
+                 for name, text in texts.items() if bench != "growth"]
+    rows += [(text, results.figure(load, "stock", f"load_{load}_ticks"),
+              results.figure(load, "ours", f"load_{load}_ticks")) for load, text in LOADS.items()]
+    rows = [(text, ours / stock) for text, stock, ours in rows if stock and ours is not None]
+    scale, left, step = 300, 300, 18
+    height = step * len(rows) + 50
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + 2 * scale + 80}" '
+           f'height="{height}" font-family="sans-serif" font-size="12">',
+           '<rect width="100%" height="100%" fill="white"/>',
+           '<text x="10" y="18">Instructions, the stock kernel being 1</text>']
+    for i, (text, value) in enumerate(rows):
+        y = 30 + step * i
+        width = min(value, 2) * scale
+        out += [f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{html.escape(text)}</text>',
+                f'<rect x="{left}" y="{y + 2}" width="{width:.1f}" height="{step - 5}" '
+                f'fill="{"#4878a8" if value <= 1 else "#c86428"}"/>',
+                f'<text x="{left + width + 5:.1f}" y="{y + 12}">{value:.3f}</text>']
+    out += [f'<line x1="{left + scale}" y1="26" x2="{left + scale}" y2="{height - 20}" '
+            'stroke="black" stroke-dasharray="3"/>', "</svg>"]
+    return "\n".join(out) + "\n"
+
+
+def block(name, text):
+    """A table as the document has it."""
+    command = {"hot": "hot", "life": "life", "growth": "growth", "kvm": "kvm",
+               "threads": "threads", "cpus": '"cpus_1 cpus_2 cpus_4 cpus_8"'}
+    command = command.get(name, f'"{" ".join(LOADS)}"')
+    body = "".join(f"  {line}\n" if line else "\n" for line in text.splitlines())
+    return f".. bench: {name}\n\n``make bench BENCH={command}``::\n\n{body}"
+
+
+def about_block(about):
+    """What the figures are of."""
+    return ".. bench: about\n\n::\n\n" + "".join(f"  {k} {v}\n" for k, v in about.items())
+
+
+def in_document(document, name):
+    """The block of that name, and what is before and after it; or None."""
+    # The literal text ends with the first line that is not indented.
+    match = re.search(rf"^\.\. bench: {name}\n(?:\n.*::\n\n(?:(?:  .*)?\n)*)?", document, re.M)
+    if not match:
+        return None
+    end = match.start() + len(match[0].rstrip("\n")) + 1
+    return document[:match.start()], document[match.start():end], document[end:]
+
+
+def check_document(results, update):
+    """Errors; or the document with these figures."""
+    with open(DOCUMENT) as file:
+        document = file.read()
+    # Tables of several benchmarks, if all of them were run.
+    whole = {"cpus": {f"cpus_{count}" for count in (1, 2, 4, 8)}}
+    blocks = [(name, block(name, text)) for name, _, text in tables(results)
+              if whole.get(name, {name} if name in results.runs else set(LOADS))
+              <= set(results.runs)]
+    about = about_block(results.about)
+    if in_document(document, "about")[1] != about and not update:
+        print("note: the documentation has figures of another kernel, compiler or emulator")
+        return []
+    errors = []
+    for name, text in blocks + [("about", about)]:
+        found = in_document(document, name)
+        if not found:
+            print(f"note: the documentation does not have '{name}'")
+            continue
+        before, old, after = found
+        if old != text and not update:
+            errors.append(f"the documentation has other figures for '{name}': "
+                          "make bench UPDATE=1")
+        document = before + text + after
+    if update:
+        with open(DOCUMENT, "w") as file:
+            file.write(document)
+    return errors
+
+
+def main(folder, real, update):
+    results = Results(folder)
+    if real == "1":
+        text = real_table(results)
+        print(text)
+        with open(f"{folder}/table.txt", "w") as file:
+            file.write(text)
+        return 0
+    text = "".join(f"{title}\n\n{body}\n" for _, title, body in tables(results))
+    print("\n" + text, end="")
+    with open(f"{folder}/table.txt", "w") as file:
+        file.write(text)
+    with open(f"{folder}/bench.svg", "w") as file:
+        file.write(plot(results))
+    with open(f"{folder}/bench.json", "w") as file:
+        json.dump({"about": results.about, "figures": {
+            name: {kernel: value for kernel in ("stock", "ours")
+                   for value in [results.figure(bench, kernel, name)] if value is not None}
+            for bench, name in results.names()}}, file, indent=1)
+    errors = results.differing()
+    errors += [f"{name} is not what it is on the stock kernel" for name in HOT
+               if name not in NOT_FREE and
+               results.figure("hot", "stock", name) != results.figure("hot", "ours", name)]
+    errors += [f"{name}: {results.figure(bench, 'ours', name):.0f} overflows"
+               for bench, name in results.names()
+               if name.endswith(("_grows_fault", "_overflows")) and
+               results.figure(bench, "ours", name)]
+    errors += check_document(results, update == "1")
     for error in errors:
         print("error:", error)
+    print(f"table, figures and plot: {folder}/table.txt, bench.json, bench.svg")
     return 1 if errors else 0
 
 

@@ -21,9 +21,11 @@ accelerator()
 }
 
 # boot NAME SECONDS [WORDS...]: console to $O/NAME.console, results to $O/NAME.results.
-# init does what mode=NAME says, or a mode among WORDS. With $cpus virtual CPUs;
-# if $count is set, in a machine whose clock counts instructions.
+# init does what mode=NAME says, or a mode among WORDS. With $cpus virtual CPUs,
+# $memory and $image; if $count is set, in a machine whose clock counts instructions.
 cpus=2
+memory=2G
+image=$O/initramfs.gz
 count=
 boot()
 {
@@ -34,16 +36,18 @@ boot()
 	[ "$accel" = tcg ] || cpu=host
 	rm -f "$O/$mode.console" "$O/$mode.results"
 	[ -f "$O/disk" ] || truncate -s 16M "$O/disk"
-	command=(qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp "$cpus" -m 2G
+	command=(qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp "$cpus" -m "$memory"
 		-display none -no-reboot
-		-drive "file=$O/disk,if=none,id=disk,format=raw,readonly=on"
-		-device "virtio-blk-pci,drive=disk"
-		-kernel "$obj/arch/x86/boot/bzImage" -initrd "$O/initramfs.gz")
+		-kernel "$obj/arch/x86/boot/bzImage" -initrd "$image")
 	if [ -n "$count" ]; then
 		# Without seed and date figures differ by 0.6 % from run to run; with
 		# those CPU features each turn of a REP counts as an instruction.
 		command+=(-icount "shift=0,sleep=off" -seed 42 -rtc "base=2026-01-01,clock=vm")
 		set -- "$@" nokaslr norandmaps clearcpuid=erms,rep_good,fsrm,fsrs
+	else
+		# A disk answers when the host has time.
+		command+=(-drive "file=$O/disk,if=none,id=disk,format=raw,readonly=on"
+			-device "virtio-blk-pci,drive=disk")
 	fi
 	# Who writes to a page that was freed is found when it is allocated again.
 	[ "$DEBUG" != 1 ] || set -- "$@" page_poison=1
@@ -52,7 +56,9 @@ boot()
 	else
 		command+=(-serial "file:$O/$mode.console" -serial "file:$O/$mode.results")
 	fi
-	command+=(-append "console=ttyS0 panic=-1 mode=$mode $*")
+	# The name of a run is not for the guest to know: what it does may depend on it.
+	[[ " $*" == *" mode="* ]] || set -- "mode=$mode" "$@"
+	command+=(-append "console=ttyS0 panic=-1 $*")
 	printf '+'
 	printf ' %q' "${command[@]}"
 	echo

@@ -61,7 +61,8 @@ perl "$src/scripts/kernel-doc" -none include/linux/stack_policy.h mm/kstack.c mm
 
 shellcheck -x -P harness harness/*.sh tools/verification/stack_policy/run.sh .ci/run ||
 	complain shellcheck
-shellcheck -S warning tools/stackpolicy/tests/*.sh || complain "shellcheck of stackpolicy's tests"
+shellcheck -S warning tools/stackpolicy/tests/*.sh tools/testing/selftests/*/bench/*.sh ||
+	complain "shellcheck of what runs in the guest"
 tools/verification/stack_policy/run.sh "$O/model" || complain "the model"
 codespell -L filp README.md Documentation harness patches "${code[@]}" || complain codespell
 

@@ -25,8 +25,6 @@ build_image()
 		gcc -std=gnu11 -O2 -Wall -static -pthread -I"$tests" -I"$src/tools/include" \
 			-o "$root/bin/$test" "$tests/stack_policy/$test.c"
 	done
-	gcc -std=gnu11 -O2 -Wall -static -pthread \
-		-o "$root/bin/stack_policy_bench" "$tests/stack_policy/bench.c"
 	copy_with_libs "$O/tool/stackpolicy" "$root"
 	copy_with_libs "$O/tool-asan/stackpolicy" "$root" stackpolicy_asan
 	copy_with_libs "$(command -v jq)" "$root"
@@ -37,7 +35,38 @@ build_image()
 	ln "$root/bin/threads" "$root/bin/hostile_name"
 	# The kernel's own test of IRET to 16-bit stacks, unmodified.
 	gcc -O2 -w -static -o "$root/bin/sigreturn_test" "$tests/x86/sigreturn.c"
-	find "$obj/arch/x86/kvm" "$obj/virt/lib" -name '*.ko' -exec cp {} "$root/lib/modules/" \;
-	cp "$obj"/modules/*/stack_policy_*.ko "$root/lib/modules/"
-	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) > "$O/initramfs.gz"
+	copy_modules "$root"
+	pack "$root" > "$O/initramfs.gz"
+}
+
+copy_modules()
+{
+	find "$obj/arch/x86/kvm" "$obj/virt/lib" -name '*.ko' -exec cp {} "$1/lib/modules/" \;
+	cp "$obj"/modules/*/stack_policy_*.ko "$1/lib/modules/"
+}
+
+# The same image from the same files: what is loaded where moves figures.
+pack()
+{
+	(cd "$1" && find . -exec touch -h -d @0 {} + &&
+		find . -print0 | LC_ALL=C sort -z |
+		cpio -0 -o -H newc --quiet --reproducible -R 0:0 | gzip -1n)
+}
+
+# build_bench_image IMAGE: what "make bench" runs, for the kernel in $obj.
+build_bench_image()
+{
+	local root=$O/bench-root dir=$top/tools/testing/selftests/stack_policy/bench program
+	rm -rf "$root"
+	mkdir -p "$root"/{bin,proc,sys,dev,tmp,lib/modules}
+	cp "$top/harness/init" "$root/init"
+	cp /bin/busybox "$dir/loads.sh" "$root/bin/"
+	for program in mkfs.xfs mkfs.ext4 hackbench stress-ng; do
+		copy_with_libs "$(command -v $program || echo /usr/sbin/$program)" "$root"
+	done
+	gcc -std=gnu11 -O2 -Wall -static -pthread -o "$root/bin/stack_policy_bench" "$dir"/*.c
+	tar -C "$O/stock/include" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
+		-cf "$root/headers.tar" linux
+	copy_modules "$root"
+	pack "$root" > "$1"
 }

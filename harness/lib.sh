@@ -93,9 +93,11 @@ prepare_source()
 	done
 }
 
+# The same kernel from the same source, whenever and by whomever it is built.
 make_kernel()
 {
-	make -C "$src" O="$obj" ARCH=x86 V="$V" "$@"
+	make -C "$src" O="$obj" ARCH=x86 V="$V" KBUILD_BUILD_TIMESTAMP="2026-01-01" \
+		KBUILD_BUILD_VERSION=1 KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host "$@"
 }
 
 # Merge the fragments; fail if a requested option did not survive.
@@ -129,7 +131,8 @@ build_kernel()
 	mkdir -p "$obj/modules"
 	rsync -rlpc "$top/samples/stack_policy/" "$obj/modules/sample/"
 	rsync -rlpc "$top/tools/testing/selftests/stack_policy/test_module/" "$obj/modules/test/"
-	step "build the sample and the test module" build_modules
+	rsync -rlpc "$top/tools/testing/selftests/stack_policy/bench_module/" "$obj/modules/bench/"
+	step "build the sample and the test modules" build_modules
 	step "build stackpolicy" build_tool
 }
 
@@ -137,6 +140,7 @@ build_modules()
 {
 	make_kernel M="$obj/modules/sample" modules
 	make_kernel M="$obj/modules/test" modules
+	make_kernel M="$obj/modules/bench" modules
 }
 
 # The command line tool, and once more with the compiler's checks at run time.

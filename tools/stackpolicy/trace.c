@@ -253,8 +253,9 @@ static bool parse_fault(struct trace_line *l, const char *fields)
 	struct event *e = &l->event;
 	int vector, end = 0;
 
-	sscanf(fields, "pid=%d class=%31s from=%u to=%u limit=%u vector=%d ip=%n", &e->pid,
-	       e->class, &e->from, &e->to, &e->limit, &vector, &end);
+	if (sscanf(fields, "pid=%d class=%31s from=%u to=%u limit=%u vector=%d ip=%n", &e->pid,
+		   e->class, &e->from, &e->to, &e->limit, &vector, &end) != 6)
+		return false;
 	e->fault = true;
 	l->what = FAULT;
 	l->rest = fields + end;
@@ -267,8 +268,9 @@ static bool parse_grow(struct trace_line *l, const char *fields)
 	unsigned long bytes;
 	int end = 0;
 
-	sscanf(fields, "class=%31s bytes=%lu from=%u to=%u ret=%d caller=%n", e->class, &bytes,
-	       &e->from, &e->to, &e->ret, &end);
+	if (sscanf(fields, "class=%31s bytes=%lu from=%u to=%u ret=%d caller=%n", e->class, &bytes,
+		   &e->from, &e->to, &e->ret, &end) != 5)
+		return false;
 	e->pid = l->pid;
 	l->what = GROW;
 	l->rest = fields + end;

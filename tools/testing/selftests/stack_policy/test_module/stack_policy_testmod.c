@@ -2,11 +2,10 @@
 /*
  * What stack_policy_test cannot do from user space, in debugfs below
  * "stack_policy_test": use and ask for stack on the writer's own stack, count
- * a thread's stack pages in the page tables, make big kthreads, measure.
+ * a thread's stack pages in the page tables, make big kthreads.
  */
 #define pr_fmt(fmt) "stack_policy_testmod: " fmt
 
-#include <linux/completion.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/err.h>
@@ -21,20 +20,16 @@
 #include <linux/random.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/sort.h>
 #include <linux/stack_policy.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
 #include <asm/asm.h>
-#include <asm/msr.h>
 
 #define FRAME_WORDS	40
 #define BIG_MAX		4096
 #define CLOSED_US	1000
-#define RUNS		15
 #define NAP_MORE	4096
 #define NAP_ROOM	2048	/* what it takes to sleep */
 
@@ -336,145 +331,6 @@ static int big_get(void *data, u64 *val)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(big_fops, big_get, big_set, "%llu\n");
 
-/*
- * What growth costs, on fresh threads: time stamp ticks, which are instructions
- * under "qemu -icount shift=0".
- */
-struct measured {
-	struct completion	done;
-	u64			ensure_hit, ensure_one, ensure_five, net_one, net_five;
-};
-
-/* A push that needs the page of @sp - 1. */
-static noinline void push_at(unsigned long sp)
-{
-	unsigned long saved;
-
-	asm volatile("mov %%rsp, %[saved]\n\t"
-		     "mov %[sp], %%rsp\n\t"
-		     "pushq $0\n\t"
-		     "mov %[saved], %%rsp"
-		     : [saved] "=&r" (saved)
-		     : [sp] "r" (sp)
-		     : "memory", "cc");
-}
-STACK_FRAME_NON_STANDARD(push_at);
-
-#define TICKS(statement) ({			\
-	u64 start = rdtsc_ordered(), empty;	\
-						\
-	empty = rdtsc_ordered() - start;	\
-	start = rdtsc_ordered();		\
-	statement;				\
-	rdtsc_ordered() - start - empty; })
-
-/* The fast path as it is in a caller, for "make bench" to show. */
-static noinline notrace int ensure_constant(void)
-{
-	return stack_ensure(256, GFP_KERNEL);
-}
-
-static noinline void measure_one_page(struct measured *m)
-{
-	size_t bytes = current_stack_pointer - current->stack_low;
-
-	m->ensure_hit = TICKS(ensure_constant());
-	m->ensure_one = TICKS(stack_ensure(bytes + 8, GFP_KERNEL));
-	m->net_one = TICKS(push_at(current->stack_low));
-}
-
-static int measure_one_fn(void *data)
-{
-	struct measured *m = data;
-
-	local_irq_disable();
-	measure_one_page(m);
-	local_irq_enable();
-	complete(&m->done);
-	return 0;
-}
-
-static int measure_ensure_fn(void *data)
-{
-	struct measured *m = data;
-	size_t bytes;
-
-	local_irq_disable();
-	bytes = current_stack_pointer - current->stack_low + 4 * PAGE_SIZE + 8;
-	m->ensure_five = TICKS(stack_ensure(bytes, GFP_KERNEL));
-	local_irq_enable();
-	complete(&m->done);
-	return 0;
-}
-
-static int measure_net_fn(void *data)
-{
-	struct measured *m = data;
-
-	local_irq_disable();
-	m->net_five = TICKS(push_at(current->stack_low - 4 * PAGE_SIZE));
-	local_irq_enable();
-	complete(&m->done);
-	return 0;
-}
-
-static int in_fresh_thread(int (*fn)(void *data), struct measured *m)
-{
-	struct task_struct *task;
-
-	init_completion(&m->done);
-	task = kthread_run(fn, m, "measure");
-	if (IS_ERR(task))
-		return PTR_ERR(task);
-	wait_for_completion(&m->done);
-	return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-	return *(const u64 *)a < *(const u64 *)b ? -1 : *(const u64 *)a > *(const u64 *)b;
-}
-
-static void show_median(struct seq_file *m, const char *name,
-			const struct measured *runs, size_t member)
-{
-	u64 values[RUNS];
-	unsigned int i;
-
-	for (i = 0; i < RUNS; i++)
-		values[i] = *(u64 *)((char *)&runs[i] + member);
-	sort(values, RUNS, sizeof(values[0]), compare, NULL);
-	seq_printf(m, "%s %llu\n", name, values[RUNS / 2]);
-}
-
-static int measure_show(struct seq_file *m, void *v)
-{
-	struct measured *runs = kcalloc(RUNS, sizeof(*runs), GFP_KERNEL);
-	unsigned int i;
-	int ret = 0;
-
-	if (!runs)
-		return -ENOMEM;
-	for (i = 0; i < RUNS && !ret; i++) {
-		ret = in_fresh_thread(measure_one_fn, &runs[i]) ?:
-		      in_fresh_thread(measure_ensure_fn, &runs[i]) ?:
-		      in_fresh_thread(measure_net_fn, &runs[i]);
-		/* The reserve of this CPU is full again. */
-		msleep(20);
-	}
-	if (!ret) {
-		show_median(m, "ensure_hit", runs, offsetof(struct measured, ensure_hit));
-		show_median(m, "ensure_one_page", runs, offsetof(struct measured, ensure_one));
-		show_median(m, "ensure_five_pages", runs,
-			    offsetof(struct measured, ensure_five));
-		show_median(m, "net_one_page", runs, offsetof(struct measured, net_one));
-		show_median(m, "net_five_pages", runs, offsetof(struct measured, net_five));
-	}
-	kfree(runs);
-	return ret;
-}
-DEFINE_SHOW_ATTRIBUTE(measure);
-
 static int __init testmod_init(void)
 {
 	dir = debugfs_create_dir("stack_policy_test", NULL);
@@ -487,7 +343,6 @@ static int __init testmod_init(void)
 	debugfs_create_file("hold", 0200, dir, NULL, &hold_fops);
 	debugfs_create_file("edge", 0200, dir, NULL, &edge_fops);
 	debugfs_create_file("window", 0200, dir, NULL, &window_fops);
-	debugfs_create_file("measure", 0400, dir, NULL, &measure_fops);
 	debugfs_create_file("peek", 0200, dir, NULL, &peek_fops);
 	debugfs_create_file("pages", 0600, dir, &pages_pid, &pages_fops);
 	debugfs_create_file("big", 0600, dir, NULL, &big_fops);

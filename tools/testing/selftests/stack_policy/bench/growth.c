@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What it takes to grow. There is no such thing on a stock kernel. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../util.h"
+#include "bench.h"
+
+#define REFILL	"/sys/kernel/debug/fail_kstack_refill/"
+#define DEEP	"20000"		/* bytes: two pages more than there are */
+#define CALLS	6000
+
+static void call_deep(int ops)
+{
+	for (int i = 0; i < ops; i++)
+		spit(MODULE "deep", DEEP);
+}
+
+/* From the allocator: nothing comes back into the reserve any more. */
+static void without_reserve(void)
+{
+	spit(REFILL "verbose", "0");
+	spit(REFILL "times", "-1");
+	if (spit(REFILL "probability", "100"))
+		return;
+	show_module("allocator");
+	spit(REFILL "probability", "0");
+}
+
+/* A millisecond apart: their pages are trimmed, and freed, now and then. */
+static void deep_calls_in_a_row(void)
+{
+	struct stats before = class_stats(TASK), after;
+
+	clear_trace();
+	spit(TRACING "events/stack_policy/stack_reclaim/enable", "1");
+	for (int i = 0; i < CALLS; i++) {
+		call_deep(1);
+		usleep(1000);
+	}
+	after = class_stats(TASK);
+	spit(TRACING "events/stack_policy/stack_reclaim/enable", "0");
+	show("deep_calls", CALLS);
+	show("deep_calls_trims", after.trims_excess - before.trims_excess);
+	show("deep_calls_flushes", traced("stack_reclaim:"));
+}
+
+/* Who has slept long is cold, and has its stack back when it wakes. */
+static int there[2], back[2];
+
+static void *echo(void *arg)
+{
+	char byte;
+
+	while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
+		;
+	return NULL;
+}
+
+static void long_sleep(int ops)
+{
+	sleep(15);
+}
+
+static void ping_pong(int ops)
+{
+	char byte = 0;
+
+	for (int i = 0; i < ops; i++)
+		must(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1, "pipe");
+}
+
+static void after_long_sleep(void)
+{
+	pthread_t thread;
+
+	must(!pipe(there) && !pipe(back), "pipe");
+	pthread_create(&thread, NULL, echo, NULL);
+	measure("round_trip_after_15_s", 1, long_sleep, ping_pong);
+	close(there[1]);
+	pthread_join(thread, NULL);
+}
+
+void growth(int argc, char **argv)
+{
+	after_long_sleep();
+	show_module("growth");
+	without_reserve();
+	if (access(MODULE "deep", W_OK))
+		return;
+	/* The first call gets its pages, the next ones get theirs back. */
+	measure("deep_call", 1, NULL, call_deep);
+	deep_calls_in_a_row();
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * load NAME COMMAND: what a whole load takes, and what it does to the stacks. And two
+ * loads that no package of Debian has in this form:
+ * files FOLDER: eight processes that create, write, fsync, read, rename and unlink.
+ * network: requests and a stream through TCP to oneself, four times.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../util.h"
+#include "bench.h"
+
+#define SAMPLE_US	50000
+
+/* When the stacks took most, in bytes. */
+struct peak {
+	long			stack, threads;
+	unsigned long long	depth_kb[32], high_water_kb[32];
+};
+
+static long nr_threads(void)
+{
+	const char *at = strchr(slurp("/proc/loadavg"), '/');
+
+	return at ? atol(at + 1) : 0;
+}
+
+/* Class kthread-big, which has all its stack from the beginning, and vCPUs included. */
+static void look(struct peak *p)
+{
+	long stack = meminfo("KernelStack");
+
+	if (stack <= p->stack)
+		return;
+	memset(p, 0, sizeof(*p));
+	p->stack = stack;
+	p->threads = nr_threads();
+	for (int class = 0; class < NR_CLASSES && !access(TABLE, F_OK); class++) {
+		struct stats s = class_stats(class);
+
+		for (int i = 0; i < 32; i++) {
+			p->depth_kb[i] += s.depth_kb[i];
+			p->high_water_kb[i] += s.high_water_kb[i];
+		}
+	}
+}
+
+static struct stats all_stats(void)
+{
+	struct stats sum = {};
+
+	for (int class = 0; class < NR_CLASSES && !access(TABLE, F_OK); class++) {
+		struct stats s = class_stats(class);
+
+		sum.grows_ensure += s.grows_ensure;
+		sum.grows_fault += s.grows_fault;
+		sum.grows_class += s.grows_class;
+		sum.trims_excess += s.trims_excess;
+		sum.trims_cold += s.trims_cold;
+		for (int i = 0; i < 32; i++)
+			sum.exit_depth_kb[i] += s.exit_depth_kb[i];
+	}
+	return sum;
+}
+
+static void show_of(const char *load, const char *what, double value)
+{
+	char name[96];
+
+	snprintf(name, sizeof(name), "load_%s_%s", load, what);
+	show(name, value);
+}
+
+static void show_depths(const char *load, const char *what, const unsigned long long *bins,
+			const unsigned long long *before)
+{
+	char name[64];
+
+	for (int i = 0; i < 32; i++) {
+		snprintf(name, sizeof(name), "%s_%d_kb", what, i + 1);
+		if (bins[i] != (before ? before[i] : 0))
+			show_of(load, name, bins[i] - (before ? before[i] : 0));
+	}
+}
+
+void load(int argc, char **argv)
+{
+	struct stats before = all_stats(), after;
+	struct peak before_it = {}, peak = {};
+	uint64_t taken;
+	int status;
+	pid_t pid;
+
+	must(argc == 2, "load NAME COMMAND");
+	look(&before_it);
+	busy_start();
+	pid = fork();
+	if (!pid) {
+		execl("/bin/sh", "sh", "-c", argv[1], NULL);
+		_exit(127);
+	}
+	while (!waitpid(pid, &status, WNOHANG)) {
+		look(&peak);
+		usleep(SAMPLE_US);
+	}
+	taken = busy_end();
+	must(!status, argv[1]);
+	show_of(argv[0], "ticks", taken);
+	show_of(argv[0], "threads", peak.threads);
+	show_of(argv[0], "stack", (double)peak.stack / peak.threads);
+	show_of(argv[0], "stack_before", (double)before_it.stack / before_it.threads);
+	if (peak.threads > before_it.threads)
+		show_of(argv[0], "stack_added", (double)(peak.stack - before_it.stack) /
+			(peak.threads - before_it.threads));
+	if (access(TABLE, F_OK))
+		return;
+	after = all_stats();
+	show_of(argv[0], "grows_ensure", after.grows_ensure - before.grows_ensure);
+	show_of(argv[0], "grows_fault", after.grows_fault - before.grows_fault);
+	show_of(argv[0], "grows_class", after.grows_class - before.grows_class);
+	show_of(argv[0], "trims_excess", after.trims_excess - before.trims_excess);
+	show_of(argv[0], "trims_cold", after.trims_cold - before.trims_cold);
+	show_depths(argv[0], "exit_depth", after.exit_depth_kb, before.exit_depth_kb);
+	show_depths(argv[0], "depth", peak.depth_kb, NULL);
+	show_depths(argv[0], "high_water", peak.high_water_kb, NULL);
+}
+
+/* A load on file systems */
+
+#define WRITERS		8
+#define FILES		60
+#define FILE_BYTES	(256 * 1024)
+#define KEPT		10
+
+static char bytes[FILE_BYTES];
+
+static void write_file(const char *path, bool sync)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	must(fd >= 0, path);
+	for (int i = 0; i < FILE_BYTES; i += 16384)
+		must(write(fd, bytes + i, 16384) == 16384, path);
+	must(!sync || !fsync(fd), path);
+	for (int i = 0; i < FILE_BYTES; i += 16384)
+		must(pread(fd, bytes + i, 16384, i) == 16384, path);
+	close(fd);
+}
+
+static void write_files(const char *folder, int writer)
+{
+	char path[256], renamed[256];
+
+	snprintf(path, sizeof(path), "%s/%d", folder, writer);
+	must(!mkdir(path, 0700), path);
+	for (int i = 0; i < FILES + KEPT; i++) {
+		snprintf(path, sizeof(path), "%s/%d/new", folder, writer);
+		snprintf(renamed, sizeof(renamed), "%s/%d/file-%d", folder, writer, i);
+		if (i < FILES) {
+			write_file(path, i % 2);
+			must(!rename(path, renamed), path);
+		}
+		snprintf(renamed, sizeof(renamed), "%s/%d/file-%d", folder, writer, i - KEPT);
+		must(i < KEPT || !unlink(renamed), renamed);
+	}
+	snprintf(path, sizeof(path), "%s/%d", folder, writer);
+	must(!rmdir(path), path);
+}
+
+static void wait_for_all(void)
+{
+	int status;
+
+	while (waitpid(-1, &status, 0) > 0)
+		if (status)
+			exit(1);
+}
+
+void files(int argc, char **argv)
+{
+	must(argc == 1, "files FOLDER");
+	for (int i = 0; i < WRITERS; i++) {
+		if (!fork()) {
+			write_files(argv[0], i);
+			exit(0);
+		}
+	}
+	wait_for_all();
+}
+
+/* A load on the network */
+
+#define CLIENTS		4
+#define REQUESTS	500
+#define REQUEST_BYTES	1024
+#define STREAM_BYTES	(8 << 20)
+
+static void transfer(int fd, bool out, size_t len)
+{
+	while (len) {
+		size_t part = len < sizeof(bytes) ? len : sizeof(bytes);
+		ssize_t done = out ? write(fd, bytes, part) : read(fd, bytes, part);
+
+		must(done > 0, "connection");
+		len -= done;
+	}
+}
+
+static void serve(int fd)
+{
+	for (int i = 0; i < REQUESTS; i++) {
+		transfer(fd, false, REQUEST_BYTES);
+		transfer(fd, true, REQUEST_BYTES);
+	}
+	transfer(fd, false, STREAM_BYTES);
+}
+
+static void ask(const struct sockaddr_in *to)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	must(!connect(fd, (const void *)to, sizeof(*to)), "connect");
+	for (int i = 0; i < REQUESTS; i++) {
+		transfer(fd, true, REQUEST_BYTES);
+		transfer(fd, false, REQUEST_BYTES);
+	}
+	transfer(fd, true, STREAM_BYTES);
+}
+
+void network(int argc, char **argv)
+{
+	struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(7),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	must(!bind(listener, (void *)&here, sizeof(here)) && !listen(listener, CLIENTS), "bind");
+	for (int i = 0; i < CLIENTS; i++) {
+		if (!fork()) {
+			ask(&here);
+			exit(0);
+		}
+	}
+	for (int i = 0; i < CLIENTS; i++) {
+		int fd = accept(listener, NULL, NULL);
+
+		if (!fork()) {
+			serve(fd);
+			exit(0);
+		}
+		close(fd);
+	}
+	wait_for_all();
+}

@@ -1,0 +1,55 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Whole loads, each by stack_policy_bench load: its instructions, and its stacks.
+#	loads.sh [--time] NAME...
+time=
+[ "$1" != --time ] || { time=$1; shift; }
+
+load()
+{
+	stack_policy_bench $time load "$1" "$2"
+}
+
+# on_loop FILE SIZE FS MOUNTPOINT: a file system in a file.
+on_loop()
+{
+	truncate -s "$2" "$1"
+	"mkfs.$3" -q "$1"
+	mkdir -p "$4"
+	loop=$(losetup -f)
+	losetup "$loop" "$1"
+	mount -t "$3" "$loop" "$4"
+}
+
+# Writers that have less memory than they write, on a file system in a file on another.
+tight()
+{
+	echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+	mkdir -p /sys/fs/cgroup/tight
+	echo 12M > /sys/fs/cgroup/tight/memory.max
+	load "$1" "echo 0 > /sys/fs/cgroup/tight/cgroup.procs; stack_policy_bench files $2"
+}
+
+mount -t tmpfs -o size=3G tmp /tmp
+ifconfig lo 127.0.0.1 up
+for name; do
+	case $name in
+	xfs) on_loop /tmp/ext4 900M ext4 /mnt/ext4
+		on_loop /mnt/ext4/xfs 600M xfs /mnt/xfs_on_ext4
+		tight xfs /mnt/xfs_on_ext4 ;;
+	ext4) on_loop /tmp/xfs 900M xfs /mnt/xfs
+		on_loop /mnt/xfs/ext4 600M ext4 /mnt/ext4_on_xfs
+		tight ext4 /mnt/ext4_on_xfs ;;
+	network) load network "stack_policy_bench network" ;;
+	shell) load shell 'i=0; while [ $i -lt 400 ]; do
+		i=$((i + 1)); busybox true | busybox cat; (echo $i | busybox wc) > /dev/null
+		done' ;;
+	untar) on_loop /tmp/untar 400M ext4 /mnt/untar
+		load untar "tar -xf /headers.tar -C /mnt/untar; sync" ;;
+	hackbench) load hackbench "hackbench -g 5 -l 50 > /dev/null" ;;
+	hackbench_threads) load hackbench_threads "hackbench -T -g 5 -l 50 > /dev/null" ;;
+	context) load context "stress-ng --quiet --seed 1 --context 1 --context-ops 1000" ;;
+	clone) load clone "stress-ng --quiet --seed 1 --clone 1 --clone-ops 300" ;;
+	*) echo "loads.sh: no load '$name'" >&2 ;;
+	esac
+done
