@@ -120,7 +120,7 @@ class Results:
 
     def samples(self, bench, kernel, name):
         """That figure in each run that has it."""
-        return [run[name] for run in self.runs[bench][kernel] if name in run]
+        return [run[name] for run in self.runs.get(bench, {}).get(kernel, []) if name in run]
 
     def figure(self, bench, kernel, name):
         """Of all runs; None if this kernel has no such thing."""
