@@ -10,6 +10,7 @@ BENCH	?=
 REAL	?= 0
 UPDATE	?= 0
 
+override O := $(abspath $(O))
 export O DEBUG V CONFIG MINUTES BENCH REAL UPDATE
 
 # New files that are laid over the kernel source, at their kernel paths.

@@ -2,6 +2,9 @@
 # Sourced by the other scripts: settings, messages, long steps.
 set -euo pipefail
 
+# What this make was told, O= for one, is not for those that it starts.
+unset MAKEFLAGS MAKEOVERRIDES
+
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 mkdir -p "$O"
 O=$(cd "$O" && pwd)
