@@ -19,6 +19,7 @@
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
 
@@ -104,21 +105,26 @@ static __no_kcsan const unsigned long *skip_zeroes(const unsigned long *word,
 	return word;
 }
 
-/*
- * The deepest word ever written that is mapped still: fresh stack memory is
- * zero. The caller holds a reference to the stack, which keeps what is above
- * stack_low mapped; the page tables may say more than that.
- */
-static unsigned long kstack_deepest(const struct kstack *ks)
+/* Bytes from the top to the deepest word above @low that was ever written. */
+static unsigned long kstack_used(const struct kstack *ks, unsigned long low)
 {
-	return (unsigned long)skip_zeroes((unsigned long *)READ_ONCE(ks->task->stack_low),
-					  (unsigned long *)kstack_top(ks));
+	unsigned long top = kstack_top(ks);
+
+	/* Fresh stack memory is zero. Not even to be read, as long as it is fresh. */
+	while (low < top && !arch_kstack_pte_written(READ_ONCE(*kstack_ptep(ks, low))))
+		low += PAGE_SIZE;
+	return top - (unsigned long)skip_zeroes((unsigned long *)low, (unsigned long *)top);
 }
 
-/* Bytes from the top that were ever in use. As above. */
+/*
+ * Bytes from the top that were ever in use. The caller holds a reference to the
+ * stack, which keeps what is above stack_low mapped; the page tables may say
+ * more than that.
+ */
 unsigned long kstack_high_water(const struct kstack *ks)
 {
-	return max_t(unsigned long, READ_ONCE(ks->high), kstack_top(ks) - kstack_deepest(ks));
+	return max_t(unsigned long, READ_ONCE(ks->high),
+		     kstack_used(ks, READ_ONCE(ks->task->stack_low)));
 }
 
 /*
@@ -299,11 +305,14 @@ void kstack_reserve_put(struct page *page)
 	preempt_enable();
 }
 
-/* False if the slot is not EMPTY. No flush: no TLB has a translation of that. */
+/*
+ * Map a zeroed page. False if the slot is not EMPTY. No flush: no TLB has a
+ * translation of that.
+ */
 bool kstack_install(struct kstack *ks, unsigned long addr, struct page *page)
 {
 	pte_t *ptep = kstack_ptep(ks, addr);
-	pte_t pte = mk_pte(page, PAGE_KERNEL);
+	pte_t pte = arch_kstack_mk_zeroed(page);
 	pte_t old = READ_ONCE(*ptep);
 
 	/*
@@ -708,6 +717,7 @@ static struct kstack *kstack_from_cache(size_t populate)
 			continue;
 		if (kstack_mapped(ks) == populate) {
 			memset((void *)kstack_top(ks) - ks->used, 0, ks->used);
+			VM_WARN_ON_ONCE(memchr_inv((void *)kstack_low(ks), 0, populate));
 			return ks;
 		}
 		kstack_destroy(ks);
@@ -792,7 +802,7 @@ void kstack_free(struct kstack *ks)
 {
 	unsigned long flags;
 
-	ks->used = kstack_top(ks) - kstack_deepest(ks);
+	ks->used = kstack_used(ks, kstack_low(ks));
 	if (ks->ended)
 		this_cpu_inc(ks->stats->depth[(max(ks->high, ks->used) - 1) / 1024]);
 	ks->task = NULL;

@@ -302,6 +302,97 @@ static void woken_has_what_it_asked_for(struct kunit *test)
 	stop(&s);
 }
 
+/*
+ * A word that came in by another door tells whether a page was read. Grown
+ * pages are fresh, those of a cached stack need not be.
+ */
+static void only_written_pages_are_read(struct kunit *test)
+{
+	struct sleeper s = { .ensure = 20000 };
+	unsigned long *word, *door, used;
+	unsigned int slot;
+
+	start(test, &s);
+	KUNIT_ASSERT_GE(test, kstack_mapped(s.ks), 20000);
+	slot = KSTACK_PAGES - kstack_mapped(s.ks) / PAGE_SIZE;
+	mutex_lock(&reclaim_mutex);
+	word = (unsigned long *)kstack_low(s.ks);
+	door = page_address(pte_page(kstack_slot(s.ks, slot)));
+	used = kstack_high_water(s.ks);
+	KUNIT_EXPECT_LT(test, used, kstack_mapped(s.ks) - PAGE_SIZE);
+	WRITE_ONCE(*door, POISON);
+	KUNIT_EXPECT_EQ(test, kstack_high_water(s.ks), used);
+	/* Taken back it may be written without the dirty bit. */
+	KUNIT_EXPECT_GT(test, trim(&s), 0);
+	KUNIT_EXPECT_TRUE(test, wake(&s));
+	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_written(kstack_slot(s.ks, slot)));
+	KUNIT_EXPECT_EQ(test, kstack_high_water(s.ks), kstack_mapped(s.ks));
+	/* By its own door, to the page above, which was taken back as well. */
+	WRITE_ONCE(*word, 0);
+	WRITE_ONCE(word[PAGE_SIZE / sizeof(*word)], POISON);
+	KUNIT_EXPECT_EQ(test, kstack_high_water(s.ks), kstack_mapped(s.ks) - PAGE_SIZE);
+	mutex_unlock(&reclaim_mutex);
+	stop(&s);
+}
+
+static void written_once_is_read(struct kunit *test)
+{
+	struct sleeper s = { .ensure = 20000 };
+	unsigned long *word;
+
+	start(test, &s);
+	word = (unsigned long *)kstack_low(s.ks);
+	WRITE_ONCE(word[1], POISON);
+	KUNIT_EXPECT_EQ(test, kstack_high_water(s.ks), kstack_mapped(s.ks) - sizeof(*word));
+	stop(&s);
+}
+
+/* A stack for nobody, of a size that threads have. */
+static struct kstack *alloc_stack(struct kunit *test, struct task_struct *task)
+{
+	struct kstack *own = current->kstack;
+
+	KUNIT_ASSERT_EQ(test, kstack_alloc(task, NUMA_NO_NODE, own->populate, own->limit,
+					   own->stats), 0);
+	return task->kstack;
+}
+
+static void free_stack(struct kstack *ks)
+{
+	kstack_account_exit(ks);
+	kstack_free(ks);
+}
+
+static void used_again_is_all_zeros(struct kunit *test)
+{
+	struct task_struct *task = kunit_kzalloc(test, 4 * sizeof(*task), GFP_KERNEL);
+	struct kstack *first, *again, *others[2];
+	unsigned int tries = 0, i;
+	unsigned long *low;
+
+	KUNIT_ASSERT_NOT_NULL(test, task);
+	do {
+		migrate_disable();
+		/* There are two in the cache, unless they are taken. */
+		for (i = 0; i < 2; i++)
+			others[i] = alloc_stack(test, &task[i]);
+		first = alloc_stack(test, &task[2]);
+		low = (unsigned long *)kstack_low(first);
+		memset64((u64 *)(kstack_top(first) - 256), POISON, 256 / sizeof(u64));
+		if (tries % 2)
+			WRITE_ONCE(*low, POISON);
+		free_stack(first);
+		again = alloc_stack(test, &task[3]);
+		if (again == first)
+			KUNIT_EXPECT_NULL(test, memchr_inv(low, 0, kstack_mapped(first)));
+		free_stack(again);
+		for (i = 0; i < 2; i++)
+			free_stack(others[i]);
+		migrate_enable();
+	} while (tries++ < 100 && (again != first || tries < 2));
+	KUNIT_EXPECT_PTR_EQ(test, again, first);
+}
+
 /* As on the way to user mode, but a kthread can be watched. */
 static int excess_fn(void *data)
 {
@@ -581,6 +672,9 @@ static struct kunit_case kstack_test_cases[] = {
 	KUNIT_CASE(pinned_is_not_trimmed),
 	KUNIT_CASE(running_is_not_trimmed),
 	KUNIT_CASE(woken_has_what_it_asked_for),
+	KUNIT_CASE(only_written_pages_are_read),
+	KUNIT_CASE(written_once_is_read),
+	KUNIT_CASE(used_again_is_all_zeros),
 	KUNIT_CASE(excess_is_retained_and_taken_back),
 	KUNIT_CASE(all_cpus_forget),
 	KUNIT_CASE(own_cpu_forgets),

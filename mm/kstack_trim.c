@@ -72,7 +72,8 @@ unsigned int kstack_retained(const struct kstack *ks)
 
 /*
  * RETAINED to PRESENT: the same page, so a translation that some TLB may still
- * have is right again. Any context, by code on this stack only. False if the
+ * have is right again. As written: by that translation it may be, with the dirty
+ * bit left alone. Any context, by code on this stack only. False if the
  * slot is EMPTY.
  */
 bool kstack_take_back(struct kstack *ks, unsigned long addr)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What stack memory (mm/kstack.c) has to know of x86: what a stack's PTE says
- * while its page is retained, where a thread that does not run has its stack
- * pointer, and how this CPU alone forgets a translation.
+ * of its page, where a thread that does not run has its stack pointer, and how
+ * this CPU alone forgets a translation.
  */
 #ifndef _ASM_X86_KSTACK_H
 #define _ASM_X86_KSTACK_H
@@ -18,6 +18,21 @@
  */
 #define _KSTACK_RETAINED	_PAGE_SOFTW1	/* unmapped, and still the stack's */
 #define _KSTACK_ASKED		_PAGE_SOFTW2	/* a flush of all TLBs comes or came */
+
+/*
+ * Of a page of zeros. The CPU sets the dirty bit before it writes there first.
+ * Nobody clears that bit while the page is mapped: TLBs remember that it is set.
+ */
+static inline pte_t arch_kstack_mk_zeroed(struct page *page)
+{
+	return pte_mkclean(mk_pte(page, PAGE_KERNEL));
+}
+
+/* False: still zeros. Of a present PTE. */
+static inline bool arch_kstack_pte_written(pte_t pte)
+{
+	return pte_dirty(pte);
+}
 
 static inline pte_t arch_kstack_mk_retained(pte_t pte, bool asked)
 {
