@@ -46,7 +46,8 @@ GROWTH = {
     "ensure_hit": "stack_ensure(): enough is there",
     "ensure_one_page": "stack_ensure(): one page",
     "ensure_five_pages": "stack_ensure(): five pages",
-    "ensure_five_pages_allocator": "the same, the reserve being empty",
+    "ensure_one_page_allocator": "one page, the reserve being empty",
+    "ensure_five_pages_allocator": "five pages, the reserve being empty",
     "net_one_page": "overflow: one page",
     "net_five_pages": "overflow: five pages",
     "deep_call": "system call that needs 20 kB",
@@ -82,6 +83,7 @@ THREADS = {
     "short": "switched to with less stack",
     "overflows": "overflows",
 }
+CPU_BENCHES = '"cpus_1 cpus_2 cpus_4 cpus_8"'
 CPUS = {
     "thread_life": "thread's life, instructions",
     "thread_life_crowd": "the same, 10 at once",
@@ -133,10 +135,11 @@ class Results:
                 for name in {n: 0 for runs in kernels.values() for run in runs for n in run}]
 
     def differing(self):
-        """Runs of one kernel that do not agree to the last digit."""
+        """Runs of one kernel that do not agree to the last digit, or have nothing to say."""
         return [f"runs of the {kernel} kernel differ in {name}: {values}"
                 for bench, name in self.names() for kernel in ("stock", "ours")
-                for values in [self.samples(bench, kernel, name)] if len(set(values)) > 1]
+                for values in [self.samples(bench, kernel, name)]
+                if len(set(values)) > 1 or 0 < len(values) < len(self.runs[bench][kernel])]
 
 
 def number(value):
@@ -213,6 +216,21 @@ def cpus_table(results):
                          for count in counts for kernel in ("stock", "ours")], rows)
 
 
+def waits_table(results):
+    """Which functions waited for a lock, on so many CPUs."""
+    counts = sorted(int(bench[5:]) for bench in results.runs if bench.startswith("cpus_"))
+    names = sorted({match[1] for _, name in results.names()
+                    for match in [re.match(r"cpus_\d+_(\w+_waits_\w+)", name)] if match})
+    rows = []
+    for name in names:
+        what, function = name.split("_waits_")
+        rows.append([f"{CPUS[what + '_contended'].split(':')[0]}: {function}()"] + [
+            number(results.figure(f"cpus_{count}", kernel, f"cpus_{count}_{name}") or 0)
+            for count in counts for kernel in ("stock", "ours")])
+    return table([""] + [f"stock {count}" if kernel == "stock" else kernel
+                         for count in counts for kernel in ("stock", "ours")], rows)
+
+
 def load_tables(results):
     """Instructions, stacks and depths of the whole loads."""
     loads = [load for load in LOADS if load in results.runs]
@@ -225,20 +243,23 @@ def load_tables(results):
     yield "stacks_added", "The same, of what came on top of the machine at rest", table(
         PAIR, [pair_row(results, load, f"load_{load}_stack_added", LOADS[load])
                for load in loads if results.samples(load, "ours", f"load_{load}_stack_added")])
-    columns = ("threads", "grows_ensure", "grows_fault", "trims_excess", "trims_cold")
-    yield "growths", "Whole loads, growths and trims", table(
-        ["", "threads", "asked for", "overflows", "excess", "cold"],
+    columns = ("threads", "grows_ensure", "grows_fault", "trims_excess", "trims_cold",
+               "reclaimed")
+    yield "growths", "Whole loads, growths, trims, and pages reclaimed from the cgroup", table(
+        ["", "threads", "asked for", "overflows", "excess", "cold", "reclaimed"],
         [[LOADS[load]] + [number(results.figure(load, "ours", f"load_{load}_{column}") or 0)
                           for column in columns] for load in loads])
-    for what, title in (("depth", "depth at switch-out when there was most stack"),
-                        ("high_water", "deepest use of living threads then"),
+    for what, title in (("depth", "depth at switch-out, in the walk with most threads"),
+                        ("high_water", "deepest use of living threads, in that walk"),
                         ("exit_depth", "deepest use of threads that have ended")):
         bins = [n for n in range(1, 33) if any(
             results.figure(load, "ours", f"load_{load}_{what}_{n}_kb") for load in loads)]
+        rows = [[results.figure(load, "ours", f"load_{load}_{what}_{n}_kb") or 0
+                 for n in bins] for load in loads]
         yield what, f"Whole loads, threads by {title}: up to so many kB", table(
             [""] + [str(n) for n in bins],
-            [[LOADS[load]] + [number(results.figure(load, "ours", f"load_{load}_{what}_{n}_kb")
-                                     or 0) for n in bins] for load in loads])
+            [[LOADS[load]] + [number(value) for value in row]
+             for load, row in zip(loads, rows) if any(row)])
 
 
 def tables(results):
@@ -248,6 +269,7 @@ def tables(results):
         yield "threads", "So many idle threads, for each of them", threads_table(results)
     if any(bench.startswith("cpus_") for bench in results.runs):
         yield "cpus", "So many CPUs, all busy", cpus_table(results)
+        yield "waits", "Those waits for locks, by function", waits_table(results)
     yield from load_tables(results)
 
 
@@ -295,7 +317,7 @@ def plot(results):
 def block(name, text):
     """A table as the document has it."""
     command = {"hot": "hot", "life": "life", "growth": "growth", "kvm": "kvm",
-               "threads": "threads", "cpus": '"cpus_1 cpus_2 cpus_4 cpus_8"'}
+               "threads": "threads", "cpus": CPU_BENCHES, "waits": CPU_BENCHES}
     command = command.get(name, f'"{" ".join(LOADS)}"')
     body = "".join(f"  {line}\n" if line else "\n" for line in text.splitlines())
     return f".. bench: {name}\n\n``make bench BENCH={command}``::\n\n{body}"
@@ -321,7 +343,8 @@ def check_document(results, update):
     with open(DOCUMENT) as file:
         document = file.read()
     # Tables of several benchmarks, if all of them were run.
-    whole = {"cpus": {f"cpus_{count}" for count in (1, 2, 4, 8)}}
+    cpus = {f"cpus_{count}" for count in (1, 2, 4, 8)}
+    whole = {"cpus": cpus, "waits": cpus}
     blocks = [(name, block(name, text)) for name, _, text in tables(results)
               if whole.get(name, {name} if name in results.runs else set(LOADS))
               <= set(results.runs)]
@@ -373,6 +396,9 @@ def main(folder, real, update):
                for bench, name in results.names()
                if name.endswith(("_grows_fault", "_overflows")) and
                results.figure(bench, "ours", name)]
+    errors += [f"{load}: nothing was reclaimed under memory pressure" for load in ("xfs", "ext4")
+               for kernel in ("stock", "ours")
+               if 0 in results.samples(load, kernel, f"load_{load}_reclaimed")]
     errors += check_document(results, update == "1")
     for error in errors:
         print("error:", error)

@@ -19,6 +19,8 @@ void must(bool ok, const char *what);
 /* Instructions where the time stamp counter counts those; nanoseconds with --time. */
 uint64_t now(void);
 
+uint64_t nanoseconds(void);
+
 void show(const char *name, double value);
 
 /*
@@ -37,6 +39,11 @@ void show_module(const char *file);
  */
 void busy_start(void);
 uint64_t busy_end(void);
+
+/* Somebody who sends each byte back, a thread or a process; there and back, two switches. */
+void start_echo(bool process);
+void ping_pong(int ops);
+void end_echo(void);
 
 /* A line of /proc/meminfo, in bytes. */
 long meminfo(const char *key);

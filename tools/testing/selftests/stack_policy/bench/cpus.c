@@ -16,6 +16,8 @@
 
 #define MAX_CPUS	64
 #define OPS		500
+#define MAX_WAITERS	32
+#define BUFFER_KB	8192		/* of trace, each CPU */
 
 static int nr_cpus;
 static void (*op)(int ops);
@@ -83,41 +85,100 @@ static void deep(int ops)
 		spit(MODULE "deep", "20000");
 }
 
-/* Events in the buffers of all CPUs, and those that they had no room for. */
-static long events(void)
+/* Functions that took a lock another CPU had, and how often. */
+static struct waiter {
+	char	name[64];
+	long	times;
+} waiters[MAX_WAITERS];
+
+static void count_waiter(const char *name, size_t len)
 {
-	long sum = 0;
+	for (int i = 0; i < MAX_WAITERS; i++) {
+		struct waiter *w = &waiters[i];
 
-	for (int i = 0; i < nr_cpus; i++) {
-		char path[128];
-
-		snprintf(path, sizeof(path), TRACING "per_cpu/cpu%d/stats", i);
-		sum += number(path, "entries") + number(path, "overrun");
+		if (w->times && (strncmp(w->name, name, len) || w->name[len]))
+			continue;
+		snprintf(w->name, sizeof(w->name), "%.*s", (int)len, name);
+		w->times++;
+		return;
 	}
-	return sum;
+	must(false, "more functions that wait for locks than expected");
+}
+
+static bool is_lock_function(const char *name)
+{
+	static const char *const parts[] = {
+		"_lock_slowpath", "raw_spin_", "mutex_lock", "rwsem_down", "down_read",
+		"down_write", "raw_read_lock", "raw_write_lock", "contention_begin",
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(parts); i++)
+		if (strstr(name, parts[i]))
+			return true;
+	return false;
+}
+
+/* From a trace with the stack of each event: the first function that is no lock's own. */
+static long count_waiters(void)
+{
+	char line[512], name[64];
+	bool searching = false;
+	long events = 0, kept, all;
+	FILE *f = fopen(TRACING "trace", "r");
+
+	must(f, "trace");
+	memset(waiters, 0, sizeof(waiters));
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "# entries-in-buffer/entries-written: %ld/%ld", &kept, &all) == 2)
+			must(kept == all, "a buffer for all events");
+		if (strstr(line, ": contention_begin:")) {
+			events++;
+			searching = true;
+		}
+		if (!searching || sscanf(line, " => %63s", name) != 1 || is_lock_function(name))
+			continue;
+		count_waiter(name, strcspn(name, "."));
+		searching = false;
+	}
+	fclose(f);
+	return events;
+}
+
+static void trace_contention(const char *on)
+{
+	spit(TRACING "options/stacktrace", on);
+	spit(TRACING "events/lock/contention_begin/enable", on);
 }
 
 static void measure_all(const char *what, void (*fn)(int ops))
 {
-	char name[64];
+	char name[128];
 	uint64_t taken;
+	long waits;
 
 	on_all_cpus(fn);
 	taken = on_all_cpus(fn);
 	snprintf(name, sizeof(name), "cpus_%d_%s", nr_cpus, what);
 	show(name, (double)taken / nr_cpus / OPS);
 	clear_trace();
-	spit(TRACING "events/lock/contention_begin/enable", "1");
+	trace_contention("1");
 	on_all_cpus(fn);
-	spit(TRACING "events/lock/contention_begin/enable", "0");
+	trace_contention("0");
+	waits = count_waiters();
 	snprintf(name, sizeof(name), "cpus_%d_%s_contended", nr_cpus, what);
-	show(name, events());
+	show(name, waits);
+	for (int i = 0; i < MAX_WAITERS && waiters[i].times; i++) {
+		snprintf(name, sizeof(name), "cpus_%d_%s_waits_%s", nr_cpus, what,
+			 waiters[i].name);
+		show(name, waiters[i].times);
+	}
 }
 
 void cpus(int argc, char **argv)
 {
 	nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	must(nr_cpus <= MAX_CPUS, "too many CPUs");
+	spit_number(TRACING "buffer_size_kb", BUFFER_KB);
 	measure_all("thread_life", lives);
 	measure_all("thread_life_crowd", crowds);
 	if (!access(MODULE "deep", W_OK))

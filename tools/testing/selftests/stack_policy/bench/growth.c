@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What it takes to grow. There is no such thing on a stock kernel. */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -47,40 +46,17 @@ static void deep_calls_in_a_row(void)
 	show("deep_calls_flushes", traced("stack_reclaim:"));
 }
 
-/* Who has slept long is cold, and has its stack back when it wakes. */
-static int there[2], back[2];
-
-static void *echo(void *arg)
-{
-	char byte;
-
-	while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
-		;
-	return NULL;
-}
-
 static void long_sleep(int ops)
 {
 	sleep(15);
 }
 
-static void ping_pong(int ops)
-{
-	char byte = 0;
-
-	for (int i = 0; i < ops; i++)
-		must(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1, "pipe");
-}
-
+/* Who has slept long is cold, and has its stack back when it wakes. */
 static void after_long_sleep(void)
 {
-	pthread_t thread;
-
-	must(!pipe(there) && !pipe(back), "pipe");
-	pthread_create(&thread, NULL, echo, NULL);
+	start_echo(false);
 	measure("round_trip_after_15_s", 1, long_sleep, ping_pong);
-	close(there[1]);
-	pthread_join(thread, NULL);
+	end_echo();
 }
 
 void growth(int argc, char **argv)

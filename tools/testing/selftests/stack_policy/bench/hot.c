@@ -2,10 +2,8 @@
 /* Paths that are hot: who did not grow pays nothing for it, to the instruction. */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -95,7 +93,7 @@ static void user_pages(void)
 
 /* Switches */
 
-static int here[2], there[2], back[2];
+static int here[2];
 
 static void byte_to_oneself(int ops)
 {
@@ -105,95 +103,37 @@ static void byte_to_oneself(int ops)
 		must(write(here[1], &byte, 1) == 1 && read(here[0], &byte, 1) == 1, "pipe");
 }
 
-static void *echo(void *arg)
-{
-	char byte;
-
-	while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
-		;
-	return NULL;
-}
-
-/* Two switches each. */
-static void ping_pong(int ops)
-{
-	char byte = 0;
-
-	for (int i = 0; i < ops; i++)
-		must(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1, "pipe");
-}
-
 static void yield(int ops)
 {
 	for (int i = 0; i < ops; i++)
 		sched_yield();
 }
 
-static void open_pipes(void)
+static void round_trips(const char *name, bool process)
 {
-	must(!pipe(here) && !pipe(there) && !pipe(back), "pipe");
-}
-
-static void close_pipes(void)
-{
-	for (int i = 0; i < 2; i++) {
-		close(here[i]);
-		close(there[i]);
-		close(back[i]);
-	}
-}
-
-static pid_t start_child(void (*fn)(void))
-{
-	pid_t child = fork();
-
-	must(child >= 0, "fork");
-	if (!child) {
-		fn();
-		_exit(0);
-	}
-	return child;
-}
-
-static void end_child(pid_t child)
-{
-	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
-}
-
-static void echo_to_parent(void)
-{
-	echo(NULL);
-}
-
-static void yield_forever(void)
-{
-	for (;;)
-		sched_yield();
+	start_echo(process);
+	measure(name, 4, NULL, ping_pong);
+	end_echo();
 }
 
 static void switches(void)
 {
-	pthread_t thread;
 	pid_t child;
 
-	open_pipes();
+	must(!pipe(here), "pipe");
 	measure("pipe_byte", 20, NULL, byte_to_oneself);
-	child = start_child(echo_to_parent);
-	measure("pipe_round_trip_process", 4, NULL, ping_pong);
-	end_child(child);
-	close_pipes();
+	close(here[0]);
+	close(here[1]);
+	round_trips("pipe_round_trip_process", true);
+	round_trips("pipe_round_trip_thread", false);
 
-	open_pipes();
-	pthread_create(&thread, NULL, echo, NULL);
-	measure("pipe_round_trip_thread", 4, NULL, ping_pong);
-	close(there[1]);
-	pthread_join(thread, NULL);
-	close_pipes();
-
-	child = start_child(yield_forever);
+	child = fork();
+	must(child >= 0, "fork");
+	while (!child)
+		sched_yield();
 	measure("yield_round_trip", 4, NULL, yield);
-	end_child(child);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
 }
 
 /*

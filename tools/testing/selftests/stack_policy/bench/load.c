@@ -22,11 +22,13 @@
 #include "bench.h"
 
 #define SAMPLE_US	50000
+#define WALKED_NS	2000000000	/* a walk over all threads has begun and ended */
 
-/* When the stacks took most, in bytes. */
 struct peak {
+	/* When the stacks took most, in bytes. */
 	long			stack, threads;
-	unsigned long long	depth_kb[32], high_water_kb[32];
+	/* Of the walk that has met most threads. */
+	unsigned long long	walked, depth_kb[32], high_water_kb[32];
 };
 
 static long nr_threads(void)
@@ -34,26 +36,6 @@ static long nr_threads(void)
 	const char *at = strchr(slurp("/proc/loadavg"), '/');
 
 	return at ? atol(at + 1) : 0;
-}
-
-/* Class kthread-big, which has all its stack from the beginning, and vCPUs included. */
-static void look(struct peak *p)
-{
-	long stack = meminfo("KernelStack");
-
-	if (stack <= p->stack)
-		return;
-	memset(p, 0, sizeof(*p));
-	p->stack = stack;
-	p->threads = nr_threads();
-	for (int class = 0; class < NR_CLASSES && !access(TABLE, F_OK); class++) {
-		struct stats s = class_stats(class);
-
-		for (int i = 0; i < 32; i++) {
-			p->depth_kb[i] += s.depth_kb[i];
-			p->high_water_kb[i] += s.high_water_kb[i];
-		}
-	}
 }
 
 static struct stats all_stats(void)
@@ -68,10 +50,33 @@ static struct stats all_stats(void)
 		sum.grows_class += s.grows_class;
 		sum.trims_excess += s.trims_excess;
 		sum.trims_cold += s.trims_cold;
-		for (int i = 0; i < 32; i++)
+		for (int i = 0; i < 32; i++) {
 			sum.exit_depth_kb[i] += s.exit_depth_kb[i];
+			sum.depth_kb[i] += s.depth_kb[i];
+			sum.high_water_kb[i] += s.high_water_kb[i];
+		}
 	}
 	return sum;
+}
+
+/* Class kthread-big, which has all its stack from the beginning, and vCPUs included. */
+static void look(struct peak *p)
+{
+	struct stats s = all_stats();
+	long stack = meminfo("KernelStack");
+	unsigned long long walked = 0;
+
+	if (stack > p->stack) {
+		p->stack = stack;
+		p->threads = nr_threads();
+	}
+	for (int i = 0; i < 32; i++)
+		walked += s.high_water_kb[i];
+	if (walked < p->walked)
+		return;
+	p->walked = walked;
+	memcpy(p->depth_kb, s.depth_kb, sizeof(p->depth_kb));
+	memcpy(p->high_water_kb, s.high_water_kb, sizeof(p->high_water_kb));
 }
 
 static void show_of(const char *load, const char *what, double value)
@@ -98,13 +103,14 @@ void load(int argc, char **argv)
 {
 	struct stats before = all_stats(), after;
 	struct peak before_it = {}, peak = {};
-	uint64_t taken;
+	uint64_t from, taken;
 	int status;
 	pid_t pid;
 
 	must(argc == 2, "load NAME COMMAND");
 	look(&before_it);
 	busy_start();
+	from = nanoseconds();
 	pid = fork();
 	if (!pid) {
 		execl("/bin/sh", "sh", "-c", argv[1], NULL);
@@ -132,6 +138,8 @@ void load(int argc, char **argv)
 	show_of(argv[0], "trims_excess", after.trims_excess - before.trims_excess);
 	show_of(argv[0], "trims_cold", after.trims_cold - before.trims_cold);
 	show_depths(argv[0], "exit_depth", after.exit_depth_kb, before.exit_depth_kb);
+	if (nanoseconds() - from < WALKED_NS)
+		return;
 	show_depths(argv[0], "depth", peak.depth_kb, NULL);
 	show_depths(argv[0], "high_water", peak.high_water_kb, NULL);
 }
@@ -139,7 +147,7 @@ void load(int argc, char **argv)
 /* A load on file systems */
 
 #define WRITERS		8
-#define FILES		60
+#define FILES		200
 #define FILE_BYTES	(256 * 1024)
 #define KEPT		10
 
@@ -202,9 +210,9 @@ void files(int argc, char **argv)
 /* A load on the network */
 
 #define CLIENTS		4
-#define REQUESTS	500
+#define REQUESTS	8000
 #define REQUEST_BYTES	1024
-#define STREAM_BYTES	(8 << 20)
+#define STREAM_BYTES	(128 << 20)
 
 static void transfer(int fd, bool out, size_t len)
 {

@@ -28,6 +28,7 @@ tight()
 	mkdir -p /sys/fs/cgroup/tight
 	echo 12M > /sys/fs/cgroup/tight/memory.max
 	load "$1" "echo 0 > /sys/fs/cgroup/tight/cgroup.procs; stack_policy_bench files $2"
+	sed -n "s/^pgsteal /load_$1_reclaimed /p" /sys/fs/cgroup/tight/memory.stat
 }
 
 mount -t tmpfs -o size=3G tmp /tmp
@@ -41,13 +42,13 @@ for name; do
 		on_loop /mnt/xfs/ext4 600M ext4 /mnt/ext4_on_xfs
 		tight ext4 /mnt/ext4_on_xfs ;;
 	network) load network "stack_policy_bench network" ;;
-	shell) load shell 'i=0; while [ $i -lt 400 ]; do
+	shell) load shell 'i=0; while [ $i -lt 1000 ]; do
 		i=$((i + 1)); busybox true | busybox cat; (echo $i | busybox wc) > /dev/null
 		done' ;;
 	untar) on_loop /tmp/untar 400M ext4 /mnt/untar
 		load untar "tar -xf /headers.tar -C /mnt/untar; sync" ;;
-	hackbench) load hackbench "hackbench -g 5 -l 50 > /dev/null" ;;
-	hackbench_threads) load hackbench_threads "hackbench -T -g 5 -l 50 > /dev/null" ;;
+	hackbench) load hackbench "hackbench -g 5 -l 250 > /dev/null" ;;
+	hackbench_threads) load hackbench_threads "hackbench -T -g 5 -l 250 > /dev/null" ;;
 	context) load context "stress-ng --quiet --seed 1 --context 1 --context-ops 1000" ;;
 	clone) load clone "stress-ng --quiet --seed 1 --clone 1 --clone-ops 300" ;;
 	*) echo "loads.sh: no load '$name'" >&2 ;;

@@ -4,6 +4,7 @@
  * have in common is here.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -29,7 +30,7 @@ void must(bool ok, const char *what)
 	exit(1);
 }
 
-static uint64_t nanoseconds(void)
+uint64_t nanoseconds(void)
 {
 	struct timespec t;
 
@@ -145,6 +146,51 @@ uint64_t busy_end(void)
 	waitpid(idler, NULL, 0);
 	munmap(idle_count, 4096);
 	return busy;
+}
+
+static int there[2], back[2];
+static pthread_t echo_thread;
+static pid_t echo_process;
+
+static void *echo(void *arg)
+{
+	char byte;
+
+	while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
+		;
+	return NULL;
+}
+
+void start_echo(bool process)
+{
+	must(!pipe(there) && !pipe(back), "pipe");
+	echo_process = process ? fork() : 0;
+	if (process && !echo_process) {
+		close(there[1]);
+		echo(NULL);
+		_exit(0);
+	}
+	must(process ? echo_process > 0 : !pthread_create(&echo_thread, NULL, echo, NULL), "echo");
+}
+
+void ping_pong(int ops)
+{
+	char byte = 0;
+
+	for (int i = 0; i < ops; i++)
+		must(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1, "pipe");
+}
+
+void end_echo(void)
+{
+	close(there[1]);
+	if (echo_process)
+		waitpid(echo_process, NULL, 0);
+	else
+		pthread_join(echo_thread, NULL);
+	close(there[0]);
+	close(back[0]);
+	close(back[1]);
 }
 
 long meminfo(const char *key)

@@ -163,25 +163,6 @@ static void end(pthread_t *thread, int nr)
 	close(gate_epoll);
 }
 
-static int there[2], back[2];
-
-static void *echo(void *arg)
-{
-	char byte;
-
-	while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
-		;
-	return NULL;
-}
-
-static void ping_pong(int ops)
-{
-	char byte = 0;
-
-	for (int i = 0; i < ops; i++)
-		must(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1, "pipe");
-}
-
 static void *nothing(void *arg)
 {
 	return NULL;
@@ -200,17 +181,11 @@ static void one_more(int ops)
 static void show_speed(int nr)
 {
 	char name[64];
-	pthread_t thread;
 
-	must(!pipe(there) && !pipe(back), "pipe");
-	pthread_create(&thread, NULL, echo, NULL);
+	start_echo(false);
 	snprintf(name, sizeof(name), "threads_%d_pipe_round_trip", nr);
 	measure(name, 4, NULL, ping_pong);
-	close(there[1]);
-	pthread_join(thread, NULL);
-	close(there[0]);
-	close(back[0]);
-	close(back[1]);
+	end_echo();
 	snprintf(name, sizeof(name), "threads_%d_one_more", nr);
 	measure(name, 4, NULL, one_more);
 }
