@@ -213,7 +213,7 @@ static int fork_many(int nr)
 	return 0;
 }
 
-TEST_F_TIMEOUT(table, ten_thousand_forks_leave_nothing, 120)
+TEST_F_TIMEOUT(table, ten_thousand_forks_leave_nothing, 300)
 {
 	long kb = kernel_stack_kb(), before, after;
 	int tries = 0, areas = stack_areas();
@@ -827,7 +827,7 @@ TEST_F(stack, tracepoints)
 }
 
 /* Threads in a memory cgroup of their own: charged while they live, not after. */
-TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 120)
+TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 300)
 {
 	const char *stat = CGROUP "stack_policy_test/memory.stat";
 	static pthread_t threads[200];
