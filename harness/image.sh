@@ -43,6 +43,7 @@ copy_modules()
 {
 	find "$obj/arch/x86/kvm" "$obj/virt/lib" -name '*.ko' -exec cp {} "$1/lib/modules/" \;
 	cp "$obj"/modules/*/stack_policy_*.ko "$1/lib/modules/"
+	strip --strip-debug "$1"/lib/modules/*.ko
 }
 
 # The same image from the same files: what is loaded where moves figures.

@@ -96,11 +96,14 @@ prepare_source()
 	done
 }
 
-# The same kernel from the same source, whenever and by whomever it is built.
+# The same kernel from the same source, whenever, wherever and by whomever it is
+# built: see "Reproducible builds" in the kernel's documentation.
 make_kernel()
 {
+	local map="-ffile-prefix-map=$src/= -ffile-prefix-map=$obj=."
 	make -C "$src" O="$obj" ARCH=x86 V="$V" KBUILD_BUILD_TIMESTAMP="2026-01-01" \
-		KBUILD_BUILD_VERSION=1 KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host "$@"
+		KBUILD_BUILD_VERSION=1 KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host \
+		KCFLAGS="$map" KAFLAGS="$map" "$@"
 }
 
 # Merge the fragments; fail if a requested option did not survive.
