@@ -375,14 +375,35 @@ static void kstack_uncharge(struct kstack *ks)
 		kstack_uncharge_slot(ks, slot, pte_page(READ_ONCE(ks->ptep[slot])));
 }
 
-/* Charge what has grown. By force: it is in use. */
+#ifdef CONFIG_MEMCG
+static struct mem_cgroup *kstack_memcg(struct task_struct *task)
+{
+	return task->flags & PF_KTHREAD ? NULL : mem_cgroup_from_task(task);
+}
+#else
+static struct mem_cgroup *kstack_memcg(struct task_struct *task)
+{
+	return NULL;
+}
+#endif
+
+/*
+ * Charge what has grown, by force: it is in use. To the memcg of its thread,
+ * wherever this is called and whoever that thread works for just now: it keeps
+ * the stack when it has done so.
+ */
 void kstack_charge_growth(struct kstack *ks)
 {
+	struct mem_cgroup *memcg;
 	unsigned long flags;
 
+	rcu_read_lock();
+	memcg = set_active_memcg(kstack_memcg(ks->task));
 	spin_lock_irqsave(&ks->charge_lock, flags);
 	kstack_charge(ks, KSTACK_CHARGE_BY_FORCE);
 	spin_unlock_irqrestore(&ks->charge_lock, flags);
+	set_active_memcg(memcg);
+	rcu_read_unlock();
 }
 
 /*
@@ -402,19 +423,6 @@ void kstack_charge_later(struct kstack *ks)
 	preempt_enable();
 }
 
-/* As the thread itself would, which may not run for a long time. */
-static void kstack_charge_for(struct kstack *ks, struct task_struct *task)
-{
-	struct mem_cgroup *memcg;
-
-	rcu_read_lock();
-	memcg = task->flags & PF_KTHREAD ? NULL : mem_cgroup_from_task(task);
-	memcg = set_active_memcg(memcg);
-	kstack_charge_growth(ks);
-	set_active_memcg(memcg);
-	rcu_read_unlock();
-}
-
 static void kstack_charge_queued(void)
 {
 	struct llist_node *list = llist_del_all(this_cpu_ptr(&kstack_uncharged));
@@ -425,7 +433,7 @@ static void kstack_charge_queued(void)
 
 		/* First: what a fault adds from here on is queued again. */
 		xchg(&ks->charge_queued, false);
-		kstack_charge_for(ks, task);
+		kstack_charge_growth(ks);
 		if (kstack_mapped(ks) > READ_ONCE(ks->populate))
 			kstack_trim_soon(ks);
 		put_task_stack(task);

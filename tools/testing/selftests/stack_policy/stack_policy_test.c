@@ -875,6 +875,27 @@ TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 300)
 	ASSERT_GT(100, tries);
 }
 
+/* A thread pays for its stack itself, whoever it grows for. */
+TEST_F(stack, growth_for_another_cgroup)
+{
+	const char *group = CGROUP "stack_policy_test";
+	pid_t child;
+	int status, tries = 0;
+
+	if (spit(CGROUP "cgroup.subtree_control", "+memory"))
+		SKIP(return, "no memory cgroup");
+	ASSERT_EQ(0, mkdir(group, 0755));
+	child = fork();
+	if (!child)
+		_exit(spit(CGROUP "stack_policy_test/cgroup.procs", "0") ? 1 :
+		      -spit(MODULE "grow_for", "1"));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, WEXITSTATUS(status)) TH_LOG("%s", strerror(WEXITSTATUS(status)));
+	while (rmdir(group) && tries++ < 100)
+		usleep(50 * 1000);
+	ASSERT_GT(100, tries);
+}
+
 static int all_zero(const char *at, size_t len)
 {
 	return !*at && !memcmp(at, at + 1, len - 1);

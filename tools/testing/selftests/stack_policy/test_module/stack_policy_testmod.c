@@ -6,6 +6,7 @@
  */
 #define pr_fmt(fmt) "stack_policy_testmod: " fmt
 
+#include <linux/completion.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/err.h>
@@ -13,7 +14,9 @@
 #include <linux/irqflags.h>
 #include <linux/kstack.h>
 #include <linux/kthread.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/module.h>
 #include <linux/objtool.h>
 #include <linux/pid.h>
@@ -138,6 +141,50 @@ static int hold_set(void *data, u64 bytes)
 	return stack_ensure(bytes + PAGE_SIZE, GFP_KERNEL) ?: block_set(data, bytes);
 }
 DEFINE_DEBUGFS_ATTRIBUTE(hold_fops, NULL, hold_set, "%llu\n");
+
+#ifdef CONFIG_MEMCG
+static bool is_charged(unsigned long addr)
+{
+	return PageMemcgKmem(vmalloc_to_page((void *)addr));
+}
+
+static DECLARE_COMPLETION(grown);
+
+/* Grow while working for @memcg: a kernel thread's stack is nobody's all the same. */
+static int grow_for_fn(void *memcg)
+{
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	int ret = stack_ensure(16000, GFP_KERNEL);
+
+	set_active_memcg(old);
+	if (!ret && is_charged(current->stack_low))
+		ret = -EDQUOT;
+	complete(&grown);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return ret;
+}
+
+/* For the writer's memcg, which pays for the writer's own stack only. */
+static int grow_for_set(void *data, u64 unused)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(current->mm);
+	struct task_struct *task = kthread_run(grow_for_fn, memcg, "testmod-grow");
+	int ret;
+
+	if (IS_ERR(task)) {
+		mem_cgroup_put(memcg);
+		return PTR_ERR(task);
+	}
+	wait_for_completion(&grown);
+	ret = kthread_stop(task) ?: stack_ensure(16000, GFP_KERNEL);
+	if (!ret && !is_charged(current->stack_low))
+		ret = -EBADF;
+	mem_cgroup_put(memcg);
+	return ret;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(grow_for_fops, NULL, grow_for_set, "%llu\n");
+#endif
 
 /* Sleep, and right after that need more. */
 static bool nap(void)
@@ -341,6 +388,9 @@ static int __init testmod_init(void)
 	debugfs_create_file("nap", 0200, dir, NULL, &nap_fops);
 	debugfs_create_file("later", 0600, dir, NULL, &later_fops);
 	debugfs_create_file("hold", 0200, dir, NULL, &hold_fops);
+#ifdef CONFIG_MEMCG
+	debugfs_create_file("grow_for", 0200, dir, NULL, &grow_for_fops);
+#endif
 	debugfs_create_file("edge", 0200, dir, NULL, &edge_fops);
 	debugfs_create_file("window", 0200, dir, NULL, &window_fops);
 	debugfs_create_file("peek", 0200, dir, NULL, &peek_fops);
