@@ -47,7 +47,7 @@
 static DEFINE_PER_CPU(struct page *, kstack_reserve[KSTACK_RESERVE]);
 /* Pages that it had no slot for; the next refill frees them. */
 static DEFINE_PER_CPU(struct llist_head, kstack_surplus);
-/* What became of it. Changed by its CPU, in faults too: this_cpu operations only. */
+/* What became of it. Changed in faults too: this_cpu operations, or before it is online. */
 static DEFINE_PER_CPU(struct kstack_reserve_stats, kstack_reserve_stats);
 /* Stacks that grew in a fault, pinned, until the next refill charges them. */
 static DEFINE_PER_CPU(struct llist_head, kstack_uncharged);
@@ -60,7 +60,10 @@ struct kstack_refill {
 static DEFINE_PER_CPU(struct kstack_refill, kstack_refill);
 /* Is there already, with all of its stack: it must not take a page to get one. */
 static struct kthread_worker *kstack_refill_worker __ro_after_init;
-/* Stacks that never grew, for the next fork on this CPU. Changed as above. */
+/*
+ * Stacks that have what they were created with, for the next fork on this CPU:
+ * this_cpu operations only, so that none is left behind on a CPU that has gone.
+ */
 static DEFINE_PER_CPU(struct kstack *, kstack_cache[NR_CACHED]);
 
 static struct kmem_cache *kstack_cachep __ro_after_init;
@@ -574,8 +577,8 @@ int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp)
 }
 
 /*
- * Under charge_lock once the stack is in use. A page that a fault adds in
- * between stays with the old counters.
+ * Under charge_lock while others may know the stack. A page that a fault adds
+ * in between stays with the old counters.
  */
 static void kstack_count_with(struct kstack *ks, struct kstack_stats __percpu *stats)
 {
@@ -719,7 +722,7 @@ static struct kstack *kstack_from_cache(size_t populate)
 	unsigned int i;
 
 	for (i = 0; i < NR_CACHED; i++) {
-		struct kstack *ks = xchg(raw_cpu_ptr(&kstack_cache[i]), NULL);
+		struct kstack *ks = this_cpu_xchg(kstack_cache[i], NULL);
 
 		if (!ks)
 			continue;
@@ -740,7 +743,7 @@ static bool kstack_to_cache(struct kstack *ks)
 	if (kstack_mapped(ks) != ks->populate || kstack_listed(ks))
 		return false;
 	for (i = 0; i < NR_CACHED; i++) {
-		if (!cmpxchg(raw_cpu_ptr(&kstack_cache[i]), NULL, ks))
+		if (!this_cpu_cmpxchg(kstack_cache[i], NULL, ks))
 			return true;
 	}
 	return false;
@@ -803,20 +806,33 @@ static void kstack_free_work(struct work_struct *work)
 }
 
 /*
+ * Its thread does not have it any more; only reclaim may know it, as long as it is
+ * on the list. Else no lock: this is where a PREEMPT_RT kernel may not take one.
+ */
+static void kstack_uncount(struct kstack *ks)
+{
+	unsigned long flags;
+
+	if (!kstack_listed(ks)) {
+		kstack_count_with(ks, NULL);
+		return;
+	}
+	spin_lock_irqsave(&ks->charge_lock, flags);
+	kstack_count_with(ks, NULL);
+	spin_unlock_irqrestore(&ks->charge_lock, flags);
+}
+
+/*
  * The thread is gone, nobody is on its stack any more. Any context but NMI: what
  * has to sleep does so later.
  */
 void kstack_free(struct kstack *ks)
 {
-	unsigned long flags;
-
 	ks->used = kstack_used(ks, kstack_low(ks));
 	if (ks->ended)
 		this_cpu_inc(ks->stats->depth[(max(ks->high, ks->used) - 1) / 1024]);
 	ks->task = NULL;
-	spin_lock_irqsave(&ks->charge_lock, flags);
-	kstack_count_with(ks, NULL);
-	spin_unlock_irqrestore(&ks->charge_lock, flags);
+	kstack_uncount(ks);
 	if (kstack_to_cache(ks))
 		return;
 	INIT_RCU_WORK(&ks->free_work, kstack_free_work);

@@ -12,12 +12,10 @@
 #include <linux/kstack.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/resume_user_mode.h>
 #include <linux/sched/task_stack.h>
 #include <linux/shrinker.h>
 #include <linux/stack_policy.h>
 #include <linux/task_work.h>
-#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include <asm/tlbflush.h>
