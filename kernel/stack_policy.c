@@ -409,20 +409,22 @@ static int overflow_handler(const struct ctl_table *ctl, int write, void *buffer
 			    size_t *lenp, loff_t *ppos)
 {
 	static const char * const actions[] = { "survive", "panic" };
-	char text[16];
+	char text[16] = "";
 	struct ctl_table tmp = { .data = text, .maxlen = sizeof(text) };
 	int ret;
 
-	if (write && (*lenp >= sizeof(text) || *ppos))
+	if (!write) {
+		strscpy(text, actions[READ_ONCE(overflow_panics)]);
+		return proc_dostring(&tmp, write, buffer, lenp, ppos);
+	}
+	if (*lenp >= sizeof(text) || *ppos || memchr(buffer, '\0', *lenp))
 		return -EINVAL;
-	strscpy(text, actions[READ_ONCE(overflow_panics)]);
-	ret = proc_dostring(&tmp, write, buffer, lenp, ppos);
-	if (ret || !write)
-		return ret;
+	memcpy(text, buffer, *lenp);
 	ret = sysfs_match_string(actions, text);
 	if (ret < 0)
 		return ret;
 	WRITE_ONCE(overflow_panics, ret);
+	*ppos += *lenp;
 	return 0;
 }
 

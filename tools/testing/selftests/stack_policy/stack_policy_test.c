@@ -141,6 +141,9 @@ TEST_F(table, overflow_action)
 	ASSERT_STREQ("survive\n", slurp(ACTION));
 	ASSERT_EQ(-EINVAL, spit(ACTION, "ignore"));
 	ASSERT_EQ(-EINVAL, spit(ACTION, "a word that is far too long"));
+	ASSERT_EQ(-EINVAL, spit(ACTION, "panic\nnonsense"));
+	ASSERT_EQ(-EINVAL, spit_bytes(ACTION, "panic\0x", 7));
+	ASSERT_EQ(-EINVAL, spit(ACTION, ""));
 	ASSERT_STREQ("survive\n", slurp(ACTION));
 	ASSERT_EQ(0, spit(ACTION, "panic\n"));
 	ASSERT_STREQ("panic\n", slurp(ACTION));
