@@ -5,7 +5,9 @@
  */
 #define pr_fmt(fmt) "stack_policy: " fmt
 
+#include <linux/capability.h>
 #include <linux/ctype.h>
+#include <linux/fs.h>
 #include <linux/init.h>
 #include <linux/kstack.h>
 #include <linux/kthread.h>
@@ -358,6 +360,7 @@ bool stack_policy_may_survive(void)
 int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 			   struct pid *pid, struct task_struct *tsk)
 {
+	unsigned long high;
 	struct kstack *ks;
 
 	if (!try_get_task_stack(tsk))
@@ -371,7 +374,11 @@ int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 	seq_printf(m, "populate_kb: %u\n", READ_ONCE(ks->populate) / 1024);
 	seq_printf(m, "limit_kb: %u\n", READ_ONCE(ks->limit) / 1024);
 	seq_printf(m, "mapped_kb: %lu\n", kstack_mapped(ks) / 1024);
-	seq_printf(m, "high_water_bytes: %lu\n", kstack_high_water(ks));
+	/* To the byte it would tell what randomize_kstack_offset has added. */
+	high = kstack_high_water(ks);
+	if (!file_ns_capable(m->file, &init_user_ns, CAP_SYS_ADMIN))
+		high = round_up(high, 1024);
+	seq_printf(m, "high_water_bytes: %lu\n", high);
 	seq_printf(m, "grows_ensure: %u\n", READ_ONCE(ks->grows[KSTACK_ENSURE]));
 	seq_printf(m, "grows_fault: %u\n", READ_ONCE(ks->grows[KSTACK_FAULT]));
 	seq_printf(m, "grows_class: %u\n", READ_ONCE(ks->grows[KSTACK_CLASS]));

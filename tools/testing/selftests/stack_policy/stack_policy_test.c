@@ -159,6 +159,26 @@ TEST_F(table, own_thread)
 	ASSERT_EQ(0, number(MINE, "grows_fault"));
 }
 
+/* To the byte for administrators only. */
+TEST_F(table, own_thread_as_a_user)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		long used;
+
+		/* The files are root's without that, as the IDs have changed. */
+		if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534) ||
+		    prctl(PR_SET_DUMPABLE, 1))
+			_exit(1);
+		used = number(MINE, "high_water_bytes");
+		_exit(used <= 0 ? 2 : used % 1024 ? 3 : 0);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+}
+
 TEST_F(table, thousand_threads_cost_12_kb_each)
 {
 	static pthread_t threads[1000];
