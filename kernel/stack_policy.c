@@ -52,7 +52,7 @@ static const struct stack_policy_table default_table = { {
 
 static const struct stack_policy_entry full_row = { RESERVE_KB, RESERVE_KB };
 
-/* The table in force. Rows are read and written whole: eight bytes. */
+/* The table in force. Rows are written whole, and read so in the kernel: eight bytes. */
 static struct stack_policy_table table = default_table;
 /* Serializes writers of the table. */
 static DEFINE_SPINLOCK(table_lock);
@@ -191,15 +191,15 @@ const struct stack_policy_entry *stack_policy_row(enum stack_class class)
 /* Not a snapshot: other CPUs go on counting. */
 void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *sum)
 {
-	long uncharged = 0;
+	long threads = 0, pages = 0, retained = 0, uncharged = 0;
 	int cpu, i;
 
 	*sum = (struct stack_policy_stats){};
 	for_each_possible_cpu(cpu) {
 		const struct kstack_stats *s = per_cpu_ptr(&stats[class], cpu);
 
-		sum->threads		+= READ_ONCE(s->stacks);
-		sum->mapped_kb		+= READ_ONCE(s->pages) * PAGE_KB;
+		threads			+= READ_ONCE(s->stacks);
+		pages			+= READ_ONCE(s->pages);
 		uncharged		+= READ_ONCE(s->pages) - READ_ONCE(s->charged);
 		sum->grows_ensure	+= READ_ONCE(s->grows[KSTACK_ENSURE]);
 		sum->grows_fault	+= READ_ONCE(s->grows[KSTACK_FAULT]);
@@ -212,7 +212,7 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 		uncharged		+= READ_ONCE(s->retained);
 		sum->trims_excess	+= READ_ONCE(s->trims[KSTACK_EXCESS]);
 		sum->trims_cold		+= READ_ONCE(s->trims[KSTACK_COLD]);
-		sum->retained_kb	+= READ_ONCE(s->retained) * PAGE_KB;
+		retained		+= READ_ONCE(s->retained);
 		sum->reclaimed_kb	+= READ_ONCE(s->reclaimed) * PAGE_KB;
 		sum->restored_kb	+= READ_ONCE(s->restored) * PAGE_KB;
 		sum->replaced_kb	+= READ_ONCE(s->replaced) * PAGE_KB;
@@ -222,7 +222,13 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 		sum->short_fault	+= READ_ONCE(s->short_grows[KSTACK_FAULT]);
 	}
 	stack_policy_sum_depths(class, sum);
-	/* A thread may have moved between the two, and the CPUs that count them. */
+	/*
+	 * A stack may have moved between the counters, and between the CPUs that
+	 * count it: seen to go and not to come.
+	 */
+	sum->threads = max(threads, 0L);
+	sum->mapped_kb = max(pages, 0L) * PAGE_KB;
+	sum->retained_kb = max(retained, 0L) * PAGE_KB;
 	sum->uncharged_kb = max(uncharged, 0L) * PAGE_KB;
 }
 
