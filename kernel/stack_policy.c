@@ -73,9 +73,10 @@ const char *stack_policy_class_name(enum stack_class class)
 	return class_names[class];
 }
 
+/* Nothing can grow without the reserve, nor before there is one. */
 bool stack_policy_always_full(void)
 {
-	return always_full;
+	return always_full || !kstack_ready();
 }
 
 static struct stack_policy_entry read_row(enum stack_class class)
@@ -86,7 +87,7 @@ static struct stack_policy_entry read_row(enum stack_class class)
 /* What a thread of @class gets on this machine. */
 static struct stack_policy_entry row_here(enum stack_class class)
 {
-	return always_full ? full_row : read_row(class);
+	return stack_policy_always_full() ? full_row : read_row(class);
 }
 
 static bool row_valid(const struct stack_policy_entry *row)
@@ -247,8 +248,8 @@ int stack_policy_alloc(struct task_struct *tsk, int node,
 	enum stack_class class = classify(args);
 	struct stack_policy_entry row = row_here(class);
 
-	/* An idle task may be in any state; before the reserve nothing can grow. */
-	if (args->idle || !kstack_ready())
+	/* It may be in any state. */
+	if (args->idle)
 		row = full_row;
 	tsk->stack_class = class;
 	tsk->stack_class_fork = 0;
@@ -472,6 +473,8 @@ void __init stack_policy_init(void)
 	else
 		always_full = arch_stack_policy_cannot_grow();
 	kstack_init();
+	/* The first task has the stack that it was linked with. */
+	current->stack_low = (unsigned long)task_stack_page(current);
 }
 
 static int __init stack_policy_late_init(void)

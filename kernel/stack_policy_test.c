@@ -399,6 +399,12 @@ static void idle_task_keeps_its_end_magic(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, task_stack_end_corrupted(current));
 }
 
+/* It is linked in, and all there. */
+static void first_task_has_its_stack(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, init_task.stack_low, (unsigned long)task_stack_page(&init_task));
+}
+
 static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(parse_valid),
 	KUNIT_CASE(parse_invalid),
@@ -414,6 +420,7 @@ static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(overflow_survives),
 	KUNIT_CASE(set_class_populates),
 	KUNIT_CASE(idle_task_keeps_its_end_magic),
+	KUNIT_CASE(first_task_has_its_stack),
 	{}
 };
 
