@@ -30,7 +30,9 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp);
  * @bytes: how many bytes below the current stack pointer the caller may use
  * @gfp: how to allocate if the per-CPU reserve does not have the pages
  *
- * One compare when the memory is there already.
+ * One compare when the memory is there already, and a second one with a constant
+ * if @bytes is none. What it grows by is charged to the memcg of the thread, or
+ * to none for a kernel thread, whatever set_active_memcg() says.
  *
  * Never reclaims memory itself, which would take the stack it is about to get.
  * What is there stays until the thread goes to user mode or runs its task works,
@@ -43,7 +45,8 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp);
  */
 static __always_inline int stack_ensure(size_t bytes, gfp_t gfp)
 {
-	if (likely(current_stack_pointer - bytes >= current->stack_low))
+	if (likely(bytes < THREAD_SIZE &&
+		   current_stack_pointer - bytes >= current->stack_low))
 		return 0;
 	return stack_policy_ensure(bytes, gfp);
 }

@@ -637,6 +637,8 @@ TEST_F(stack, ensure_grows_the_callers_stack)
 	ASSERT_EQ(0, number(MINE, "grows_fault"));
 	ASSERT_EQ(-EOVERFLOW, spit(MODULE "ensure", "32768"));
 	ASSERT_EQ(-EOVERFLOW, spit(MODULE "ensure", "99999999999"));
+	/* Past the other end of the address space. */
+	ASSERT_EQ(-EOVERFLOW, spit(MODULE "ensure", "0xffffffffffffff00"));
 }
 
 TEST_F(stack, ensure_stops_at_the_class_limit)
