@@ -24,6 +24,7 @@ help:
 	@echo 'make bench    instructions and memory, beside the stock kernel (BENCH="hot life":'
 	@echo '             only those; REAL=1: time, with KVM; UPDATE=1: into the documentation)'
 	@echo 'make off      show that with the option off the kernel is the stock kernel'
+	@echo 'make configs  compile it without memory cgroups, for one CPU, with PREEMPT_RT, ...'
 	@echo 'make series   build every prefix of the patch queue'
 	@echo 'make shell    the same kernel with an interactive shell'
 	@echo 'make check    lint: checkpatch, sparse, shellcheck, overlay and patch queue'
@@ -31,7 +32,7 @@ help:
 	@echo 'make clean    remove the build folder'
 	@echo 'V=1 shows all output, O=folder puts the build elsewhere'
 
-run test stress bench off series shell check deb: packages
+run test stress bench off configs series shell check deb: packages
 	@harness/$@.sh
 
 packages:
@@ -40,4 +41,4 @@ packages:
 clean:
 	rm -rf -- "$(O)"
 
-.PHONY: help run test stress bench off series shell check deb packages clean
+.PHONY: help run test stress bench off configs series shell check deb packages clean

@@ -1,0 +1,37 @@
+#!/bin/bash
+# make configs: the feature compiles in configurations that are not booted here.
+cd "$(dirname "$0")" || exit
+. ./lib.sh
+
+objects=(kernel/stack_policy{,_report,_trim}.o mm/kstack{,_trim}.o kernel/fork.o
+	kernel/kthread.o kernel/sched/core.o arch/x86/kernel/{stack_policy,traps}.o
+	arch/x86/mm/fault.o fs/proc/base.o)
+
+# build_with NAME OPTION...: beside the usual objects.
+build_with()
+{
+	local option maps=()
+	obj=$O/configs/$1
+	mkdir -p "$obj"
+	{
+		cat "$top/configs/base.config" "$top/configs/stack_policy.config"
+		printf '%s\n' "${@:2}"
+	} > "$obj/fragments"
+	make_kernel allnoconfig KCONFIG_ALLCONFIG="$obj/fragments"
+	for option in CONFIG_STACK_POLICY=y "${@:2}"; do
+		case $option in
+		*=n) ! grep -q "^${option%=n}=" "$obj/.config" ;;
+		*) grep -qx "$option" "$obj/.config" ;;
+		esac || die "option $option did not survive"
+	done
+	! grep -qx CONFIG_STACK_POLICY_MAPS=y "$obj/.config" || maps=(kernel/stack_policy_map.o)
+	make_kernel -j"$jobs" "${objects[@]}" "${maps[@]}"
+}
+
+prepare_source
+step "without memory cgroups" build_with no-memcg CONFIG_MEMCG=n
+step "for one CPU" build_with up CONFIG_SMP=n CONFIG_HOTPLUG_CPU=n
+step "PREEMPT_RT" build_with rt CONFIG_EXPERT=y CONFIG_PREEMPT_RT=y
+step "without KUnit, BPF and tracing" build_with small CONFIG_KUNIT=n CONFIG_BPF_SYSCALL=n \
+	CONFIG_FTRACE=n
+echo "it compiles in all of them"
