@@ -148,7 +148,7 @@ NOKPROBE_SYMBOL(arch_stack_policy_walk);
  * there is memory for it now as well.
  *
  * Context: #DF on its own stack. Takes no lock, allocates nothing, prints
- * nothing.
+ * nothing unless the machine is about to die of it.
  * Return: true if there is memory at @address now and the CPU may go on.
  */
 bool stack_policy_fault(struct pt_regs *regs, unsigned long address)
