@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -174,10 +175,20 @@ static bool update(unsigned int class, const struct stack_policy_entry *row)
 static bool may_overwrite(const char *path)
 {
 	char line[sizeof(SAVED_BY)] = "";
-	FILE *file = fopen(path, "r");
+	struct stat st;
+	FILE *file;
 
-	if (!file)
-		return errno == ENOENT || (p_err("%s: %s", path, strerror(errno)), false);
+	if (stat(path, &st) && errno == ENOENT)
+		return true;
+	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
+		p_err("%s is not a regular file", path);
+		return false;
+	}
+	file = fopen(path, "r");
+	if (!file) {
+		p_err("%s: %s", path, strerror(errno));
+		return false;
+	}
 	if (!fgets(line, sizeof(line), file))
 		*line = '\0';
 	fclose(file);

@@ -107,35 +107,49 @@ bool opt_number(enum option_id id, unsigned long otherwise, unsigned long min,
 	return true;
 }
 
+static void replace_free(struct replacement *r)
+{
+	free(r->path);
+	free(r->tmp);
+}
+
 bool replace_open(struct replacement *r, const char *path)
 {
 	mode_t mask = umask(0);
+	struct stat st;
 	int fd;
 
 	umask(mask);
-	*r = (struct replacement){ .path = path };
+	*r = (struct replacement){};
 	if (!path) {
 		r->file = stdout;
 		return true;
 	}
-	if (asprintf(&r->tmp, "%s.XXXXXX", path) < 0) {
-		r->tmp = NULL;
-		p_err("no memory");
-		return false;
-	}
-	fd = mkstemp(r->tmp);
-	if (fd >= 0) {
-		fchmod(fd, 0666 & ~mask);
-		r->file = fdopen(fd, "w");
+	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
+		r->path = strdup(path);
+		r->file = fopen(path, "w");
+	} else {
+		/* Of a symbolic link, what it leads to. */
+		r->path = realpath(path, NULL) ?: strdup(path);
+		if (!r->path || asprintf(&r->tmp, "%s.XXXXXX", r->path) < 0) {
+			r->tmp = NULL;
+			errno = ENOMEM;
+		} else {
+			fd = mkstemp(r->tmp);
+			if (fd >= 0) {
+				fchmod(fd, 0666 & ~mask);
+				r->file = fdopen(fd, "w");
+			}
+			if (fd >= 0 && !r->file) {
+				close(fd);
+				unlink(r->tmp);
+			}
+		}
 	}
 	if (r->file)
 		return true;
 	p_err("%s: %s", path, strerror(errno));
-	if (fd >= 0) {
-		close(fd);
-		unlink(r->tmp);
-	}
-	free(r->tmp);
+	replace_free(r);
 	return false;
 }
 
@@ -143,27 +157,28 @@ bool replace_commit(struct replacement *r)
 {
 	bool bad;
 
-	if (!r->tmp)
+	if (!r->path)
 		return true;	/* main() looks at stdout */
-	bad = ferror(r->file) || fflush(r->file) || fsync(fileno(r->file));
+	bad = ferror(r->file) || fflush(r->file) || (r->tmp && fsync(fileno(r->file)));
 	bad |= fclose(r->file) != 0;
-	if (!bad && !rename(r->tmp, r->path)) {
-		free(r->tmp);
-		return true;
+	bad = bad || (r->tmp && rename(r->tmp, r->path));
+	if (bad) {
+		p_err("%s: %s", r->path, strerror(errno));
+		if (r->tmp)
+			unlink(r->tmp);
 	}
-	p_err("%s: %s", r->path, strerror(errno));
-	unlink(r->tmp);
-	free(r->tmp);
-	return false;
+	replace_free(r);
+	return !bad;
 }
 
 void replace_abort(struct replacement *r)
 {
-	if (!r->tmp)
+	if (!r->path)
 		return;
 	fclose(r->file);
-	unlink(r->tmp);
-	free(r->tmp);
+	if (r->tmp)
+		unlink(r->tmp);
+	replace_free(r);
 }
 
 static void help_of(FILE *out, const struct object *object)

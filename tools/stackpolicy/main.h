@@ -78,13 +78,12 @@ bool opt_number(enum option_id id, unsigned long otherwise, unsigned long min,
 
 /*
  * Write @path as a whole or not at all: a temporary file beside it, that takes
- * its place in replace_commit(). NULL is stdout. Both complain for themselves;
- * replace_abort() leaves what was there.
+ * its place in replace_commit(). NULL is stdout; a device or a pipe is written to.
+ * Both complain for themselves; replace_abort() leaves what was there.
  */
 struct replacement {
 	FILE		*file;
-	const char	*path;
-	char		*tmp;
+	char		*path, *tmp;
 };
 
 bool replace_open(struct replacement *r, const char *path);

@@ -61,6 +61,9 @@ check save_spares_other_files 1 "exists and was not written by" \
 	"$tool class set task limit=28 --save $tmp/foreign"
 check save_left_it_alone 0 "^kernel.panic = 1" "cat $tmp/foreign"
 check save_nowhere 1 "/nowhere/file: No such file" "$tool class set task limit=28 --save /nowhere/file"
+check save_into_a_folder 1 "$tmp is not a regular file" "$tool class set task limit=28 --save $tmp"
+check save_into_a_device 1 "/dev/null is not a regular file" \
+	"$tool class set task limit=28 --save /dev/null"
 check save_failed_and_changed_nothing 0 "" "diff $table $tmp/before"
 check save_leaves_no_litter 1 "" "ls $tmp | grep 'fragment\\.'"
 
@@ -71,6 +74,6 @@ check show_by_nobody_says_why 0 "counters are for root" "$nobody $tool class sho
 json show_by_nobody_json '.[0] | length == 5 and (.[0] | has("stats") | not)' \
 	"$nobody $tool -j class show 2>/dev/null"
 # What comes into being later with the same name is not taken for ours.
-check another_map_of_that_name 0 "^task +12 " \
+check another_map_of_that_name 0 "^task +12 +32 +[0-9]" \
 	"bpftool map create /sys/fs/bpf/other type array key 4 value 4 entries 1 name stack_stats &&
 	$tool class show; rm -f /sys/fs/bpf/other"

@@ -23,6 +23,13 @@ check metrics_file 0 "^stack_policy_threads" "$tool metrics --output $tmp/m.prom
 exits=$(sed -n 's/^stack_policy_exit_depth_bytes_count{class="task"} //p' "$tmp/m.prom")
 check metrics_histogram 0 "^stack_policy_exit_depth_bytes_bucket.class=\"task\",le=\"\+Inf\". ${exits:-none}\$" \
 	"cat $tmp/m.prom"
+mkfifo "$tmp/fifo"
+check metrics_into_a_pipe 0 "^stack_policy_threads" \
+	"$tool metrics --output $tmp/fifo & timeout 30 cat $tmp/fifo; wait; [ -p $tmp/fifo ]"
+ln -s m.prom "$tmp/link"
+check metrics_through_a_link 0 "" \
+	"rm $tmp/m.prom; touch $tmp/m.prom; $tool metrics --output $tmp/link; [ -h $tmp/link ] && [ -s $tmp/m.prom ]"
+check metrics_into_a_folder 1 "Is a directory" "$tool metrics --output $tmp"
 check metrics_nowhere 1 "No such file" "$tool metrics --output /nowhere/m.prom"
 check metrics_json 2 "Prometheus" "$tool -j metrics"
 check metrics_by_nobody 1 "counters are for root" "$nobody $tool metrics"
