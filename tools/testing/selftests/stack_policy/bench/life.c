@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../util.h"
 #include "bench.h"
 
 #define LIVES	4000
@@ -103,20 +104,48 @@ static void fork_exec(int nr)
 	must(pid > 0 && waitpid(pid, NULL, 0) == pid, "fork");
 }
 
+/* Of the whole machine. */
+static long switches(void)
+{
+	return number("/proc/stat", "ctxt");
+}
+
+static void show_switches(const char *name, double of_a_life)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s_switches", name);
+	show(text, 1000 * of_a_life);
+}
+
 /*
  * The mean of many lives, after others: what is freed later by others is in it, for
  * as many threads as there were.
  */
 static void show_lives(const char *name, int nr, void (*live)(int nr))
 {
-	uint64_t from = 0;
+	uint64_t from = 0, taken;
+	long before = 0;
 
 	for (int i = 0; i < WARM_UP + LIVES; i += nr) {
-		if (!from && i >= WARM_UP)
+		if (!from && i >= WARM_UP) {
+			before = switches();
 			from = now();
+		}
 		live(nr);
 	}
-	show(name, (double)(now() - from) / LIVES);
+	taken = now() - from;
+	show(name, (double)taken / LIVES);
+	show_switches(name, (double)(switches() - before) / LIVES);
+}
+
+/* As many, after as many others, in the module. */
+static void show_module_lives(const char *name)
+{
+	long before = switches();
+
+	show_module(name);
+	show_switches(name, (double)(switches() - before) / (WARM_UP + LIVES));
 }
 
 void life(int argc, char **argv)
@@ -126,5 +155,8 @@ void life(int argc, char **argv)
 	show_lives("vfork_exit", 1, vfork_exit);
 	show_lives("fork_exit", 1, fork_exit);
 	show_lives("fork_exec", 1, fork_exec);
-	show_module("life");
+	show_module_lives("kthread_life");
+	show_module_lives("kthread_life_crowd");
+	show_module_lives("kthread_big_life");
+	show_module_lives("kthread_big_life_crowd");
 }

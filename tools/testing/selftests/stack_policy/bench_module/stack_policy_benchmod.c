@@ -156,30 +156,33 @@ static int live(struct task_struct *(*create)(void), struct task_struct **tasks,
  * The mean of many lives, after others: what is freed later by others is in it, for
  * as many threads as there were.
  */
-static int show_lives(struct seq_file *m, const char *name, struct task_struct *(*create)(void),
-		      int nr)
-{
-	static struct task_struct *tasks[CROWD];
-	u64 start = 0;
-	int i, ret;
-
-	for (i = 0; i < WARM_UP + LIVES; i += nr) {
-		if (!start && i >= WARM_UP)
-			start = rdtsc_ordered();
-		ret = live(create, tasks, nr);
-		if (ret)
-			return ret;
-	}
-	seq_printf(m, "%s %llu\n", name, (rdtsc_ordered() - start) / LIVES);
-	return 0;
-}
+static const struct lives {
+	const char		*name;
+	struct task_struct	*(*create)(void);
+	int			nr;
+} lives[] = {
+	{ "kthread_life", create_plain, 1 },
+	{ "kthread_life_crowd", create_plain, CROWD },
+	{ "kthread_big_life", create_big, 1 },
+	{ "kthread_big_life_crowd", create_big, CROWD },
+};
 
 static int life_show(struct seq_file *m, void *v)
 {
-	return show_lives(m, "kthread_life", create_plain, 1) ?:
-		show_lives(m, "kthread_life_crowd", create_plain, CROWD) ?:
-		show_lives(m, "kthread_big_life", create_big, 1) ?:
-		show_lives(m, "kthread_big_life_crowd", create_big, CROWD);
+	static struct task_struct *tasks[CROWD];
+	const struct lives *l = m->private;
+	u64 start = 0;
+	int i, ret;
+
+	for (i = 0; i < WARM_UP + LIVES; i += l->nr) {
+		if (!start && i >= WARM_UP)
+			start = rdtsc_ordered();
+		ret = live(l->create, tasks, l->nr);
+		if (ret)
+			return ret;
+	}
+	seq_printf(m, "%s %llu\n", l->name, (rdtsc_ordered() - start) / LIVES);
+	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(life);
 
@@ -189,7 +192,8 @@ DEFINE_SHOW_ATTRIBUTE(life);
 
 struct measured {
 	struct completion	done;
-	u64			ensure_hit, ensure_one, ensure_five, net_one, net_five;
+	unsigned int		pages;		/* to ask for */
+	u64			ensure_hit, ensure_one, ensure_pages, net_one, net_five;
 };
 
 /* A push that needs the page of @sp - 1. */
@@ -241,31 +245,19 @@ static int measure_one_fn(void *data)
 	return 0;
 }
 
-static u64 measure_pages(unsigned int nr)
+static noinline u64 measure_pages(unsigned int nr)
 {
 	size_t bytes = current_stack_pointer - current->stack_low + (nr - 1) * PAGE_SIZE + 8;
 
 	return TICKS(stack_ensure(bytes, GFP_KERNEL));
 }
 
-static int measure_five_fn(void *data)
+static int measure_pages_fn(void *data)
 {
 	struct measured *m = data;
 
 	local_irq_disable();
-	m->ensure_five = measure_pages(5);
-	local_irq_enable();
-	complete(&m->done);
-	return 0;
-}
-
-/* One page of those that the allocator has at hand. */
-static int measure_one_more_fn(void *data)
-{
-	struct measured *m = data;
-
-	local_irq_disable();
-	m->ensure_one = measure_pages(1);
+	m->ensure_pages = measure_pages(m->pages);
 	local_irq_enable();
 	complete(&m->done);
 	return 0;
@@ -302,20 +294,21 @@ static int growth_show(struct seq_file *m, void *v)
 
 	memset(&least, 0xff, sizeof(least));
 	for (i = 0; i < ROUNDS / 10; i++) {
+		now.pages = 5;
 		ret = in_fresh_thread(measure_one_fn, &now) ?:
-		      in_fresh_thread(measure_five_fn, &now) ?:
+		      in_fresh_thread(measure_pages_fn, &now) ?:
 		      in_fresh_thread(measure_net_fn, &now);
 		if (ret)
 			return ret;
 		least.ensure_hit = min(least.ensure_hit, now.ensure_hit);
 		least.ensure_one = min(least.ensure_one, now.ensure_one);
-		least.ensure_five = min(least.ensure_five, now.ensure_five);
+		least.ensure_pages = min(least.ensure_pages, now.ensure_pages);
 		least.net_one = min(least.net_one, now.net_one);
 		least.net_five = min(least.net_five, now.net_five);
 		msleep(20);
 	}
 	seq_printf(m, "ensure_hit %llu\nensure_one_page %llu\nensure_five_pages %llu\n",
-		   least.ensure_hit, least.ensure_one, least.ensure_five);
+		   least.ensure_hit, least.ensure_one, least.ensure_pages);
 	seq_printf(m, "net_one_page %llu\nnet_five_pages %llu\n", least.net_one, least.net_five);
 	return 0;
 }
@@ -324,23 +317,22 @@ DEFINE_SHOW_ATTRIBUTE(growth);
 /* Who reads this lets nothing come back into the reserve: its pages go first. */
 static int allocator_show(struct seq_file *m, void *v)
 {
-	struct measured least, now;
+	struct measured five = { .pages = 5 }, one = { .pages = 1 };
+	u64 least_five = U64_MAX, least_one = U64_MAX;
 	int i, ret;
 
-	memset(&least, 0xff, sizeof(least));
 	for (i = 0; i < ROUNDS / 10; i++) {
-		memset(&now, 0xff, sizeof(now));
-		ret = in_fresh_thread(measure_five_fn, &now) ?:
-		      in_fresh_thread(measure_one_more_fn, &now);
+		ret = in_fresh_thread(measure_pages_fn, &five) ?:
+		      in_fresh_thread(measure_pages_fn, &one);
 		if (ret)
 			return ret;
 		if (i < 10)
 			continue;
-		least.ensure_one = min(least.ensure_one, now.ensure_one);
-		least.ensure_five = min(least.ensure_five, now.ensure_five);
+		least_five = min(least_five, five.ensure_pages);
+		least_one = min(least_one, one.ensure_pages);
 	}
 	seq_printf(m, "ensure_one_page_allocator %llu\nensure_five_pages_allocator %llu\n",
-		   least.ensure_one, least.ensure_five);
+		   least_one, least_five);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(allocator);
@@ -349,9 +341,12 @@ DEFINE_SHOW_ATTRIBUTE(allocator);
 
 static int __init benchmod_init(void)
 {
+	int i;
+
 	dir = debugfs_create_dir("stack_policy_bench", NULL);
 	debugfs_create_file("hot", 0400, dir, NULL, &hot_fops);
-	debugfs_create_file("life", 0400, dir, NULL, &life_fops);
+	for (i = 0; i < ARRAY_SIZE(lives); i++)
+		debugfs_create_file(lives[i].name, 0400, dir, (void *)&lives[i], &life_fops);
 #ifdef CONFIG_STACK_POLICY
 	debugfs_create_file("growth", 0400, dir, NULL, &growth_fops);
 	debugfs_create_file("allocator", 0400, dir, NULL, &allocator_fops);
