@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """bench.py FOLDER REAL UPDATE: the figures of two kernels side by side, as text, JSON and
 SVG. Fails where two runs of one kernel differ, where a hot path is not the stock kernel's,
-and where the documentation has other figures for this kernel, compiler and emulator."""
+and where the documentation has other figures for the same kernels and programs."""
 import collections
 import html
 import json
@@ -12,6 +12,7 @@ import re
 import sys
 
 DOCUMENT = "../Documentation/admin-guide/stack-policy-benchmarks.rst"
+README = "../README.md"
 # Explained there: found by bisection in a table that has two entries more.
 NOT_FREE = ("copy_that_faults",)
 
@@ -98,6 +99,27 @@ LOADS = {
     "hackbench": "hackbench, processes", "hackbench_threads": "hackbench, threads",
     "context": "stress-ng --context", "clone": "stress-ng --clone",
 }
+# The short table: benchmark, figure, text.
+SHORT = (
+    ("hot", "null_syscall", "null system call"),
+    ("hot", "fault_anonymous", "page fault, anonymous memory"),
+    ("hot", "pipe_round_trip_process", "round trip through a pipe, two processes"),
+    ("hot", "timer_interrupt", "timer interrupt"),
+    ("life", "thread_life", "a thread's life"),
+    ("life", "thread_life_crowd", "the same, 50 at once"),
+    ("life", "fork_exec", "fork, exec, exit"),
+    ("life", "kthread_life", "a kthread's life"),
+    ("life", "kthread_big_life", "the same, with KTHREAD_BIG_STACK"),
+    ("life", "kthread_big_life_crowd", "the same, 50 at once"),
+    ("kvm", "kvm_run", "KVM_RUN until HLT"),
+    ("growth", "round_trip_after_15_s", "round trip to a thread that has slept for 15 s"),
+    ("threads", "threads_10000_new_stack", "bytes of stack"),
+    ("threads", "threads_10000_cold_stack", "after a sleep of ten seconds"),
+    ("threads", "threads_10000_new_available", "less memory available"),
+    ("threads", "threads_10000_cold_available", "after a sleep of ten seconds"),
+    ("xfs", "load_xfs_stack", "bytes of stack, each of a small machine's threads, under load"),
+)
+SHORT_HEAD = "| | stock | here | |\n|---|---|---|---|\n"
 # Student's t for 95 %, two-sided, by degrees of freedom.
 STUDENT = (0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
@@ -181,13 +203,20 @@ def pair_row(results, bench, name, text):
 PAIR = ["", "stock", "ours", "difference", "ratio"]
 
 
+def pair_table(results, bench, texts):
+    """Those figures that one of the kernels has."""
+    return table(PAIR, [pair_row(results, bench, name, text) for name, text in texts.items()
+                        if any(results.samples(bench, k, name) for k in ("stock", "ours"))])
+
+
 def group_tables(results):
     """One table for each benchmark of single operations."""
     for bench, title, texts in GROUPS:
         if bench in results.runs:
-            yield bench, title, table(PAIR, [
-                pair_row(results, bench, name, text) for name, text in texts.items()
-                if any(results.samples(bench, k, name) for k in ("stock", "ours"))])
+            yield bench, title, pair_table(results, bench, texts)
+    if "life" in results.runs:
+        yield "switches", "Context switches of a thousand lives", pair_table(
+            results, "life", {f"{name}_switches": text for name, text in LIFE.items()})
 
 
 def threads_table(results):
@@ -246,7 +275,7 @@ def load_tables(results):
     columns = ("threads", "grows_ensure", "grows_fault", "trims_excess", "trims_cold",
                "reclaimed")
     yield "growths", "Whole loads, growths, trims, and pages reclaimed from the cgroup", table(
-        ["", "threads", "asked for", "overflows", "excess", "cold", "reclaimed"],
+        ["", "threads", "asked for", "overflows", "excess", "cold", "cgroup pages"],
         [[LOADS[load]] + [number(results.figure(load, "ours", f"load_{load}_{column}") or 0)
                           for column in columns] for load in loads])
     for what, title in (("depth", "depth at switch-out, in the walk with most threads"),
@@ -317,7 +346,7 @@ def plot(results):
 def block(name, text):
     """A table as the document has it."""
     command = {"hot": "hot", "life": "life", "growth": "growth", "kvm": "kvm",
-               "threads": "threads", "cpus": CPU_BENCHES, "waits": CPU_BENCHES}
+               "threads": "threads", "switches": "life", "cpus": CPU_BENCHES, "waits": CPU_BENCHES}
     command = command.get(name, f'"{" ".join(LOADS)}"')
     body = "".join(f"  {line}\n" if line else "\n" for line in text.splitlines())
     return f".. bench: {name}\n\n``make bench BENCH={command}``::\n\n{body}"
@@ -338,21 +367,46 @@ def in_document(document, name):
     return document[:match.start()], document[match.start():end], document[end:]
 
 
+def short_row(results, bench, name, text):
+    """A line of the short table."""
+    stock, ours = (results.figure(bench, kernel, name) for kernel in ("stock", "ours"))
+    change = f"{100 * (ours / stock - 1):+.1f} %" if ours != stock else ""
+    return f"| {text} | {number(stock)} | {number(ours)} | {change} |"
+
+
+def check_readme(results, update):
+    """Errors; or the README with these figures."""
+    with open(README) as file:
+        before, rest = file.read().split(SHORT_HEAD)
+    old, after = rest.split("\n\n", 1)
+    lines = [line if bench not in results.runs else short_row(results, bench, name, text)
+             for (bench, name, text), line in zip(SHORT, old.split("\n"), strict=True)]
+    if update:
+        with open(README, "w") as file:
+            file.write(before + SHORT_HEAD + "\n".join(lines) + "\n\n" + after)
+        return []
+    return [f"the README has other figures: {line}"
+            for line in lines if line not in old.split("\n")]
+
+
 def check_document(results, update):
-    """Errors; or the document with these figures."""
+    """Errors; or the document and the README with these figures."""
     with open(DOCUMENT) as file:
         document = file.read()
     # Tables of several benchmarks, if all of them were run.
     cpus = {f"cpus_{count}" for count in (1, 2, 4, 8)}
-    whole = {"cpus": cpus, "waits": cpus}
+    whole = {"cpus": cpus, "waits": cpus, "switches": {"life"}}
     blocks = [(name, block(name, text)) for name, _, text in tables(results)
               if whole.get(name, {name} if name in results.runs else set(LOADS))
               <= set(results.runs)]
     about = about_block(results.about)
-    if in_document(document, "about")[1] != about and not update:
-        print("note: the documentation has figures of another kernel, compiler or emulator")
+    other = [line.strip() for line in in_document(document, "about")[1].splitlines()
+             if line not in about]
+    # The images are what it should follow from, for who looks for a difference.
+    if not update and any(not line.startswith("images ") for line in other):
+        print("note: the documentation has figures of others:", "; ".join(other))
         return []
-    errors = []
+    errors = check_readme(results, update)
     for name, text in blocks + [("about", about)]:
         found = in_document(document, name)
         if not found:

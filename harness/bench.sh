@@ -98,5 +98,7 @@ done
 	echo "configuration $(sed '/^# /d' "$obj/.config" | sha256sum | cut -c 1-12)"
 	echo "compiler $(gcc --version | head -n 1)"
 	qemu-system-x86_64 --version | head -n 1 | sed 's/^/emulator /'
+	echo "images $(cat "$O"/obj{-stock,}/arch/x86/boot/bzImage "$O"/bench.{stock,ours}.gz |
+		sha256sum | cut -c 1-12)"
 } > "$results/about"
 exec python3 ./bench.py "$results" "$REAL" "$UPDATE"
