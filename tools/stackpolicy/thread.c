@@ -101,6 +101,11 @@ static bool select_threads(const struct stacks *s, const struct selection *sel,
 
 	if (!threads_read(s, sel->pid, threads))
 		return false;
+	if (sel->pid && !threads->nr) {
+		p_err("process %d: %s", sel->pid, strerror(threads->denied ? EACCES : ESRCH));
+		threads_free(threads);
+		return false;
+	}
 	for (i = 0; i < threads->nr; i++) {
 		if (sel->class < 0 || threads->thread[i].class == (unsigned int)sel->class)
 			threads->thread[kept++] = threads->thread[i];
@@ -160,11 +165,6 @@ static int thread_show(int argc, char **argv)
 		return ret;
 	if (!select_threads(&s, &sel, &threads))
 		return FAILED;
-	if (sel.pid && !threads.nr && !opt[OPT_CLASS]) {
-		p_err("process %d: %s", sel.pid, strerror(threads.denied ? EACCES : ESRCH));
-		threads_free(&threads);
-		return FAILED;
-	}
 	if (json)
 		jsonw_start_array(json);
 	else

@@ -13,6 +13,9 @@ json show_pid_json ".[0] | length == 1 and .[0].pid == $me and .[0].class == \"t
 check show_agrees_with_proc 0 "^12\$" "$tool -j thread show --pid $me | jq '.[0].populate_kb'
 	grep -q 'populate_kb: 12' /proc/$me/stack_policy"
 check show_no_such_process 1 "process 4000000: No such process" "$tool thread show --pid 4000000"
+check show_no_such_process_of_a_class 1 "process 4000000: No such process" \
+	"$tool thread show --pid 4000000 --class task"
+check show_pid_of_another_class 0 "" "$tool thread show --pid $me --class kthread | tail -n +2"
 check show_bad_pid 2 "pid -1: a number from 1" "$tool thread show --pid -1"
 check show_unknown_class 1 "no class 'frob'; classes: task" "$tool thread show --class frob"
 check show_bad_key 2 "high, mapped, grows or pid" "$tool thread show --sort frob"
@@ -36,6 +39,8 @@ check hostile_names_plain 0 '\?\[2J"\\' "hostile_name $tool thread show"
 check watch 0 "^[0-9:]+  [0-9]+ threads, [0-9]+ kB of stack; stock kernel: [0-9]+ kB" \
 	"$tool thread watch --count 1 < /dev/null"
 check watch_twice 0 "^2\$" "$tool thread watch --interval 1 --count 2 --top 1 | grep -c COMMAND"
+check watch_no_such_process 1 "process 4000000: No such process" \
+	"$tool thread watch --count 1 --pid 4000000"
 check watch_json 2 "use 'thread show'" "$tool -j thread watch"
 check watch_bad_interval 2 "interval 0: a number" "$tool thread watch --interval 0"
 check watch_ends_on_signal 0 "COMMAND" "timeout -s INT 3 $tool thread watch --interval 60"
