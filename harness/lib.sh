@@ -41,17 +41,29 @@ watch()
 # step TEXT COMMAND...: run it, its output in a log. It has to succeed.
 step()
 {
-	local text=$1 log=$O/step.log
+	local text=$1
 	shift
 	if [ "$V" = 1 ]; then
 		echo "$text"
 		"$@"
 		return
 	fi
-	"$@" > "$log" 2>&1 </dev/null &
-	watch "$text" $! || {
-		tail -n 40 "$log" >&2
-		die "$text failed; the whole output is in $log"
+	begin "$@"
+	finish "$text"
+}
+
+# The same in two parts, for a step beside others that are none.
+begin()
+{
+	"$@" > "$O/step.log" 2>&1 </dev/null &
+	begun=$!
+}
+
+finish()
+{
+	watch "$1" "$begun" || {
+		tail -n 40 "$O/step.log" >&2
+		die "$1 failed; the whole output is in $O/step.log"
 	}
 }
 

@@ -30,13 +30,14 @@ build_kernel
 step "build the initramfs" build_image
 rc=0
 boot chains 300 || :
-step "test stackpolicy's analysis" host_tests
 # As users have it; with the debugging kernel under ASan and UBSan, which take as long.
 tool=stackpolicy
 [ "$DEBUG" != 1 ] || tool=stackpolicy_asan
 boot test 1200 kunit.enable=1 tool=$tool || rc=$?
 boot variant 600 kunit.enable=1 "kunit.filter_glob=stack_policy_*" pti=on nokaslr \
 	no5lvl fred=on pci=nomsi || :
+# What takes one CPU, beside boots that only have to end.
+begin host_tests
 boot exhaust 120 || :
 boot lowmem 120 mode=full fail_kstack_refill=1,100,0,-1 || :
 boot die 240 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
@@ -44,4 +45,5 @@ boot die 240 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
 boot full 120 noapic || :
 boot panic 120 mode=overflow action=kernel.stack_policy_overflow=panic || :
 boot warn 120 mode=overflow action=kernel.panic_on_warn=1 || :
+finish "test stackpolicy's analysis"
 exec python3 ./verdict.py "$O" "$rc"
