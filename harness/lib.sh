@@ -52,7 +52,8 @@ step()
 	finish "$text"
 }
 
-# The same in two parts, for a step beside others that are none.
+# begin COMMAND..., finish TEXT: a step in two parts. There is one log: no other step
+# may run in between.
 begin()
 {
 	"$@" > "$O/step.log" 2>&1 </dev/null &
