@@ -869,7 +869,7 @@ TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 300)
 		if (spit(CGROUP "stack_policy_test/cgroup.procs", "0"))
 			_exit(1);
 		/* First, as the libc keeps what threads leave, and forks copy it. */
-		if (fork_many(10000) || start_sleepers(threads, 200, ends))
+		if (fork_many(2000) || start_sleepers(threads, 200, ends))
 			_exit(2);
 		/* Grown pages are charged as well: 20 kB of stack more. */
 		child = fork();
