@@ -57,7 +57,8 @@ check bad_recurse 2 "recurse 99: a number from 0 to 16" "$tool analyze $vmlinux 
 check bad_indirect 2 "indirect frob: none or type" "$tool analyze $vmlinux --indirect frob"
 check bad_class 2 "class 12/99: POPULATE/LIMIT" "$tool analyze $vmlinux --class 12/99"
 check no_file 2 "'analyze' needs VMLINUX" "$tool analyze"
-check output_closed_early 0 "!rror" "$tool -j analyze $vmlinux 2>&1 | head -c 1"
+check output_closed_early 0 "^\{" "$tool -j analyze $vmlinux 2> $tmp/err | head -c 1
+	test ! -s $tmp/err"
 
 check missing 1 "^Error: /nowhere: No such file" "$tool analyze /nowhere"
 check directory 1 "Error: $tmp" "$tool analyze $tmp"

@@ -15,7 +15,8 @@ check option_without_value 2 "'--save' needs a value" "$tool class set task limi
 check option_of_another_command 2 "'class show' does not take --pid" "$tool class show --pid 1"
 json error_in_json '.[0].error | test("no object")' "$tool -j frob || [ \$? -eq 2 ]"
 check output_to_full_device 1 "No space left" "$tool class show > /dev/full"
-check output_closed_early 0 "!rror" "$tool -j class show | head -c 1"
+check output_closed_early 0 "^[[{]" "$tool -j class show 2> $tmp/err | head -c 1
+	test ! -s $tmp/err"
 
 echo default > $table
 check show 0 "^task +12 +32 +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+\$" "$tool class show"
