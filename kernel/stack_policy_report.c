@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Overflows of kernel stacks, for people: recorded in the fault, reported from
- * an interrupt soon after, kept by site in debugfs.
+ * Overflows of kernel stacks, for people: what stack_policy_record.c has kept is
+ * grouped by site, printed from an interrupt soon after, and shown in debugfs.
  */
 #define pr_fmt(fmt) "stack_policy: " fmt
 
 #include <linux/debugfs.h>
 #include <linux/init.h>
-#include <linux/irq_work.h>
 #include <linux/kstack.h>
-#include <linux/percpu.h>
 #include <linux/ratelimit.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -20,30 +18,8 @@
 
 #include "stack_policy.h"
 
-#define RING_SIZE	8	/* a stack of one page can overflow 7 times in a row */
 #define NR_SITES	64
 #define NR_MARKED	3	/* sizes of frames that are big, for the report */
-
-struct overflow {
-	char			comm[TASK_COMM_LEN];
-	pid_t			pid;
-	u8			class;
-	unsigned int		from_bytes, to_bytes, limit_bytes;
-	int			vector;
-	struct kstack_frames	frames;
-};
-
-/*
- * A CPU's overflows that wait to be reported. The fault writes at @head and may
- * interrupt the irq_work of the same CPU, which reads at @tail.
- */
-struct overflow_ring {
-	struct irq_work		work;
-	unsigned int		head, tail;
-	struct overflow		slot[RING_SIZE];
-};
-
-static DEFINE_PER_CPU(struct overflow_ring, overflow_rings);
 
 /* Overflows with one and the same backtrace. */
 struct site {
@@ -57,61 +33,12 @@ struct site {
 static struct site sites[NR_SITES];
 static DEFINE_RAW_SPINLOCK(sites_lock);
 
-/* Overflows survived, and those of them that had no report of their own. */
-static atomic_t faults_survived, faults_unreported;
+/* Overflows that had no report of their own. */
+static atomic_t nr_unreported;
 
 /* Reports of all sites. */
 static DEFINE_RATELIMIT_STATE(report_limit, DEFAULT_RATELIMIT_INTERVAL,
 			      DEFAULT_RATELIMIT_BURST);
-
-void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
-			       unsigned long from, unsigned long to, int vector)
-{
-	struct overflow_ring *ring = this_cpu_ptr(&overflow_rings);
-	unsigned long top = (unsigned long)ks->base + THREAD_SIZE;
-	struct overflow *overflow;
-
-	atomic_inc(&faults_survived);
-	if (ring->head - READ_ONCE(ring->tail) == RING_SIZE) {
-		atomic_inc(&faults_unreported);
-		return;
-	}
-	overflow = &ring->slot[ring->head % RING_SIZE];
-	strscpy(overflow->comm, ks->task->comm);
-	overflow->pid = ks->task->pid;
-	overflow->class = ks->task->stack_class;
-	overflow->from_bytes = top - from;
-	overflow->to_bytes = top - to;
-	overflow->limit_bytes = ks->limit;
-	overflow->vector = vector;
-	arch_stack_policy_walk(ks->task, regs, &overflow->frames);
-	barrier();	/* same CPU: the slot before the head */
-	WRITE_ONCE(ring->head, ring->head + 1);
-	irq_work_queue(&ring->work);
-}
-
-/* The machine is about to die as a stock kernel does. Say why it has to. */
-void stack_policy_explain(const struct kstack *ks, int ret)
-{
-	const struct task_struct *task = ks->task;
-	struct kstack_reserve_stats stats;
-	int cpu = raw_smp_processor_id();
-
-	switch (ret) {
-	case -EOVERFLOW:
-		pr_emerg("%s[%d] (%s) is past its limit of %u bytes\n", task->comm,
-			 task->pid, stack_policy_class_name(task->stack_class), ks->limit);
-		break;
-	case -ENOMEM:
-		kstack_reserve_read(cpu, &stats);
-		pr_emerg("CPU %d's reserve is empty: %lu pages taken, %lu refills failed\n",
-			 cpu, stats.taken, atomic_long_read(&stats.refill_failed));
-		break;
-	case -EPERM:
-		pr_emerg("kernel.stack_policy_overflow is panic\n");
-		break;
-	}
-}
 
 static bool same_frames(const struct kstack_frames *a, const struct kstack_frames *b)
 {
@@ -204,12 +131,15 @@ static void print_frames(const struct kstack_frames *frames)
 
 static void print_overflow(const struct overflow *o)
 {
+	unsigned int survived, missed;
+
+	stack_policy_count_overflows(&survived, &missed);
 	pr_warn("------------[ cut here ]------------\n");
 	pr_warn("WARNING: %s[%d] (%s) ran out of stack in %pS\n", o->comm, o->pid,
 		stack_policy_class_name(o->class), (void *)o->frames.ip[0]);
-	pr_warn("grew from %u to %u of %u bytes; %d survived, %d without a report\n",
-		o->from_bytes, o->to_bytes, o->limit_bytes,
-		atomic_read(&faults_survived), atomic_read(&faults_unreported));
+	pr_warn("grew from %u to %u of %u bytes; %u survived, %u without a report\n",
+		o->from_bytes, o->to_bytes, o->limit_bytes, survived,
+		missed + atomic_read(&nr_unreported));
 	if (o->vector >= 0)
 		pr_warn("interrupt vector 0x%x did not fit, raised again\n", o->vector);
 	pr_warn("%s %s, bytes of each frame:\n", init_utsname()->release, print_tainted());
@@ -219,24 +149,19 @@ static void print_overflow(const struct overflow *o)
 	check_panic_on_warn("stack_policy");
 }
 
-static void report_overflows(struct irq_work *work)
+/* Of this CPU, in hard interrupt context, or of one that is dead. */
+void stack_policy_report_overflows(unsigned int cpu)
 {
-	struct overflow_ring *ring = container_of(work, struct overflow_ring, work);
+	const struct overflow *o;
 
-	/* Printing takes long, and irq_works come in no particular order. */
-	kstack_refill_now();
-	while (ring->tail != READ_ONCE(ring->head)) {
-		const struct overflow *o = &ring->slot[ring->tail % RING_SIZE];
-
+	while ((o = stack_policy_next_overflow(cpu))) {
 		trace_stack_fault(o->pid, o->comm, o->class, o->from_bytes, o->to_bytes,
 				  o->limit_bytes, o->vector, &o->frames);
 		if (count_at_site(o))
 			print_overflow(o);
 		else
-			atomic_inc(&faults_unreported);
-		/* Read before it is free. Pairs with the fault's READ_ONCE(). */
-		barrier();
-		WRITE_ONCE(ring->tail, ring->tail + 1);
+			atomic_inc(&nr_unreported);
+		stack_policy_overflow_done(cpu);
 	}
 }
 
@@ -329,16 +254,6 @@ static int reserve_show(struct seq_file *m, void *v)
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(reserve);
-
-static int __init stack_policy_report_init(void)
-{
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		init_irq_work(&per_cpu(overflow_rings, cpu).work, report_overflows);
-	return 0;
-}
-early_initcall(stack_policy_report_init);
 
 static int __init stack_policy_report_debugfs(void)
 {

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Memory of kernel stacks: a span of THREAD_SIZE whose pages are mapped from
- * the top down as far as they are needed, and a per-CPU reserve for growth
- * where nothing can be allocated. Knows no classes.
+ * the top down as far as they are needed, and charged to the memory cgroup of
+ * their thread. Knows no classes.
  */
 #define pr_fmt(fmt) "kstack: " fmt
 
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
-#include <linux/fault-inject.h>
-#include <linux/irq_work.h>
 #include <linux/kstack.h>
-#include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
@@ -32,7 +29,6 @@
 #define KSTACK_AREA	(2 * THREAD_SIZE - PAGE_SIZE)
 
 #define NR_CACHED	2
-#define REFILL_RETRY	HZ
 
 /*
  * Few pages, in use already: over the limit rather than failed, and without
@@ -40,26 +36,8 @@
  */
 #define KSTACK_CHARGE_BY_FORCE	(GFP_NOWAIT | __GFP_NOFAIL)
 
-/*
- * Zeroed pages. Slots change by xchg() and cmpxchg() only: a fault may come in
- * between, and a worker may fill from another CPU.
- */
-static DEFINE_PER_CPU(struct page *, kstack_reserve[KSTACK_RESERVE]);
-/* Pages that it had no slot for; the next refill frees them. */
-static DEFINE_PER_CPU(struct llist_head, kstack_surplus);
-/* What became of it. Changed in faults too: this_cpu operations, or before it is online. */
-static DEFINE_PER_CPU(struct kstack_reserve_stats, kstack_reserve_stats);
 /* Stacks that grew in a fault, pinned, until the next refill charges them. */
 static DEFINE_PER_CPU(struct llist_head, kstack_uncharged);
-/* Refill: first from hard interrupt context, what that cannot get from a worker. */
-struct kstack_refill {
-	struct irq_work			irq;
-	struct kthread_delayed_work	work;
-	int				cpu;
-};
-static DEFINE_PER_CPU(struct kstack_refill, kstack_refill);
-/* Is there already, with all of its stack: it must not take a page to get one. */
-static struct kthread_worker *kstack_refill_worker __ro_after_init;
 /*
  * Stacks that have what they were created with, for the next fork on this CPU:
  * this_cpu operations only, so that none is left behind on a CPU that has gone.
@@ -67,13 +45,6 @@ static struct kthread_worker *kstack_refill_worker __ro_after_init;
 static DEFINE_PER_CPU(struct kstack *, kstack_cache[NR_CACHED]);
 
 static struct kmem_cache *kstack_cachep __ro_after_init;
-/* Set once, when the boot CPU's reserve is full. */
-static bool kstack_is_ready __ro_after_init;
-
-bool kstack_ready(void)
-{
-	return kstack_is_ready;
-}
 
 /* The lowest mapped address, from the page tables. */
 unsigned long kstack_low(const struct kstack *ks)
@@ -143,169 +114,6 @@ void kstack_note_low(struct kstack *ks)
 		WRITE_ONCE(ks->task->stack_low, low);
 		barrier();
 	} while (low != kstack_low(ks));
-}
-
-#ifdef CONFIG_FAIL_KSTACK_REFILL
-static DECLARE_FAULT_ATTR(fail_kstack_refill);
-
-static bool refill_fails(void)
-{
-	return should_fail(&fail_kstack_refill, PAGE_SIZE);
-}
-
-static int __init setup_fail_kstack_refill(char *str)
-{
-	return setup_fault_attr(&fail_kstack_refill, str);
-}
-__setup("fail_kstack_refill=", setup_fail_kstack_refill);
-
-static int __init fail_kstack_refill_debugfs(void)
-{
-	struct dentry *dir = fault_create_debugfs_attr("fail_kstack_refill", NULL,
-						       &fail_kstack_refill);
-
-	return PTR_ERR_OR_ZERO(dir);
-}
-late_initcall(fail_kstack_refill_debugfs);
-#else
-static bool refill_fails(void)
-{
-	return false;
-}
-#endif
-
-/* False if a page is missing still. */
-static bool kstack_reserve_fill(int cpu, gfp_t gfp)
-{
-	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
-	unsigned int i;
-
-	for (i = 0; i < KSTACK_RESERVE; i++) {
-		struct page *page;
-
-		if (READ_ONCE(slots[i]))
-			continue;
-		page = refill_fails() ? NULL :
-			alloc_pages_node(cpu_to_mem(cpu),
-					 gfp | __GFP_ZERO | __GFP_NOWARN, 0);
-		if (!page) {
-			atomic_long_inc(&per_cpu(kstack_reserve_stats, cpu).refill_failed);
-			return false;
-		}
-		if (cmpxchg(&slots[i], NULL, page))
-			__free_page(page);
-	}
-	return true;
-}
-
-/* Pages in @cpu's reserve. A snapshot. */
-unsigned int kstack_reserve_count(int cpu)
-{
-	unsigned int i, n = 0;
-
-	for (i = 0; i < KSTACK_RESERVE; i++)
-		n += !!READ_ONCE(per_cpu(kstack_reserve, cpu)[i]);
-	return n;
-}
-
-void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats)
-{
-	/* A snapshot as well: its CPU goes on counting. */
-	*stats = data_race(per_cpu(kstack_reserve_stats, cpu));
-}
-
-/* Any context. */
-static void kstack_note_taken(void)
-{
-	unsigned int left = kstack_reserve_count(smp_processor_id());
-	unsigned int low = this_cpu_read(kstack_reserve_stats.low_water);
-
-	this_cpu_inc(kstack_reserve_stats.taken);
-	while (left < low &&
-	       !this_cpu_try_cmpxchg(kstack_reserve_stats.low_water, &low, left))
-		;
-}
-
-static void kstack_charge_queued(void);
-
-static void kstack_free_surplus(int cpu)
-{
-	struct llist_node *node = llist_del_all(per_cpu_ptr(&kstack_surplus, cpu));
-	struct llist_node *next;
-
-	llist_for_each_safe(node, next, node)
-		free_page((unsigned long)node);
-}
-
-/*
- * Make up for this CPU's overflows. Hard interrupt context; early, before what
- * takes long.
- */
-void kstack_refill_now(void)
-{
-	struct kstack_refill *refill = this_cpu_ptr(&kstack_refill);
-	gfp_t gfp = GFP_ATOMIC;
-
-	/* What is left is what overflows are survived with. */
-	if (kstack_reserve_count(refill->cpu) < KSTACK_RESERVE / 2)
-		gfp |= __GFP_MEMALLOC;
-	kstack_free_surplus(refill->cpu);
-	if (!kstack_reserve_fill(refill->cpu, gfp))
-		kthread_mod_delayed_work(kstack_refill_worker, &refill->work, 0);
-	kstack_charge_queued();
-}
-
-static void kstack_refill_irq_fn(struct irq_work *irq)
-{
-	kstack_refill_now();
-}
-
-/* Until the reserve is full, whether or not somebody takes from it again. */
-static void kstack_refill_work_fn(struct kthread_work *work)
-{
-	struct kstack_refill *refill = container_of(work, struct kstack_refill, work.work);
-
-	if (!kstack_reserve_fill(refill->cpu, GFP_KERNEL))
-		kthread_queue_delayed_work(kstack_refill_worker, &refill->work,
-					   REFILL_RETRY);
-}
-
-/*
- * A page, if there are more than @leave. Any context. xchg, because a fault may
- * take the same slot meanwhile.
- */
-struct page *kstack_reserve_take(unsigned int leave)
-{
-	struct page *page = NULL;
-	unsigned int i;
-
-	preempt_disable();
-	if (leave && kstack_reserve_count(smp_processor_id()) <= leave)
-		goto refill;
-	for (i = 0; i < KSTACK_RESERVE && !page; i++)
-		page = xchg(this_cpu_ptr(&kstack_reserve[i]), NULL);
-	if (page)
-		kstack_note_taken();
-refill:
-	irq_work_queue(this_cpu_ptr(&kstack_refill.irq));
-	preempt_enable();
-	return page;
-}
-
-/* Back into the reserve, zeroed still. For where freeing a page is not safe. */
-void kstack_reserve_put(struct page *page)
-{
-	unsigned int i;
-
-	preempt_disable();
-	for (i = 0; i < KSTACK_RESERVE; i++) {
-		if (!cmpxchg(this_cpu_ptr(&kstack_reserve[i]), NULL, page))
-			break;
-	}
-	/* Full: somebody refilled already. */
-	if (i == KSTACK_RESERVE)
-		llist_add(page_address(page), this_cpu_ptr(&kstack_surplus));
-	preempt_enable();
 }
 
 /*
@@ -422,13 +230,13 @@ void kstack_charge_later(struct kstack *ks)
 	get_task_struct(ks->task);
 	preempt_disable();
 	llist_add(&ks->charge_node, this_cpu_ptr(&kstack_uncharged));
-	irq_work_queue(this_cpu_ptr(&kstack_refill.irq));
+	kstack_refill_soon();
 	preempt_enable();
 }
 
-static void kstack_charge_queued(void)
+static void kstack_charge_queued(unsigned int cpu)
 {
-	struct llist_node *list = llist_del_all(this_cpu_ptr(&kstack_uncharged));
+	struct llist_node *list = llist_del_all(per_cpu_ptr(&kstack_uncharged, cpu));
 	struct kstack *ks, *next;
 
 	llist_for_each_entry_safe(ks, next, list, charge_node) {
@@ -442,6 +250,16 @@ static void kstack_charge_queued(void)
 		put_task_stack(task);
 		put_task_struct(task);
 	}
+}
+
+/*
+ * What growth left to do that a fault and a switch cannot: of this CPU, in hard
+ * interrupt context, or of one that is dead.
+ */
+void kstack_catch_up(unsigned int cpu)
+{
+	kstack_charge_queued(cpu);
+	stack_policy_report_overflows(cpu);
 }
 
 /*
@@ -839,41 +657,13 @@ void kstack_free(struct kstack *ks)
 	queue_rcu_work(system_unbound_wq, &ks->free_work);
 }
 
-static void kstack_reserve_drain(unsigned int cpu)
-{
-	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
-	unsigned int i;
-
-	kstack_free_surplus(cpu);
-	for (i = 0; i < KSTACK_RESERVE; i++) {
-		struct page *page = xchg(&slots[i], NULL);
-
-		if (page)
-			__free_page(page);
-	}
-}
-
-/* Before @cpu comes online; without a reserve it does not. */
-static int kstack_cpu_prepare(unsigned int cpu)
-{
-	if (kstack_reserve_fill(cpu, GFP_KERNEL)) {
-		per_cpu(kstack_reserve_stats, cpu).low_water = KSTACK_RESERVE;
-		return 0;
-	}
-	kstack_reserve_drain(cpu);
-	pr_err("no memory for the stack reserve of CPU %u\n", cpu);
-	return -ENOMEM;
-}
-
 static int kstack_cpu_dead(unsigned int cpu)
 {
 	struct kstack **cache = per_cpu_ptr(kstack_cache, cpu);
 	unsigned int i;
 
-	kthread_cancel_delayed_work_sync(&per_cpu(kstack_refill, cpu).work);
-	/* Suspend brings it back, with less memory to be had then. */
-	if (!cpuhp_tasks_frozen)
-		kstack_reserve_drain(cpu);
+	/* Its last steps are past the last interrupt that it takes. */
+	kstack_catch_up(cpu);
 	for (i = 0; i < NR_CACHED; i++) {
 		struct kstack *ks = xchg(&cache[i], NULL);
 
@@ -888,28 +678,12 @@ void __init kstack_init(void)
 	kstack_cachep = KMEM_CACHE(kstack, SLAB_PANIC | SLAB_ACCOUNT);
 }
 
-static int __init kstack_reserve_init(void)
+static int __init kstack_cpu_init(void)
 {
-	int cpu, ret;
+	int ret = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "mm:kstack", NULL,
+					    kstack_cpu_dead);
 
-	kstack_refill_worker = kthread_create_worker(KTW_BIG_STACK, "kstack_refill");
-	if (IS_ERR(kstack_refill_worker)) {
-		pr_err("no thread for refills, stacks stay fully populated\n");
-		return 0;
-	}
-	set_user_nice(kstack_refill_worker->task, MIN_NICE);
-	for_each_possible_cpu(cpu) {
-		struct kstack_refill *refill = per_cpu_ptr(&kstack_refill, cpu);
-
-		init_irq_work(&refill->irq, kstack_refill_irq_fn);
-		kthread_init_delayed_work(&refill->work, kstack_refill_work_fn);
-		refill->cpu = cpu;
-	}
-	ret = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "mm:kstack", kstack_cpu_prepare,
-				kstack_cpu_dead);
-	kstack_is_ready = ret >= 0;
-	if (!kstack_is_ready)
-		pr_err("no reserve (%d), stacks stay fully populated\n", ret);
-	return 0;
+	return min(ret, 0);
 }
-early_initcall(kstack_reserve_init);
+early_initcall(kstack_cpu_init);
+

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Between kstack.c, which gives stacks their pages, and kstack_trim.c, which
- * takes them away again.
+ * Between kstack.c, which gives stacks their pages, kstack_trim.c, which takes
+ * them away again, and kstack_reserve.c, which has pages where none can be
+ * allocated.
  */
 #ifndef _MM_KSTACK_H
 #define _MM_KSTACK_H
@@ -31,11 +32,19 @@ static inline pte_t *kstack_ptep(const struct kstack *ks, unsigned long addr)
 void kstack_note_low(struct kstack *ks);
 bool kstack_install(struct kstack *ks, unsigned long addr, struct page *page);
 int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp);
-struct page *kstack_reserve_take(unsigned int leave);
-void kstack_reserve_put(struct page *page);
 void kstack_charge_later(struct kstack *ks);
 void kstack_charge_growth(struct kstack *ks);
 void kstack_uncharge_slot(struct kstack *ks, unsigned int slot, struct page *page);
+void kstack_catch_up(unsigned int cpu);
+
+/*
+ * kstack_reserve.c: zeroed pages of this CPU. Any context, NMIs too; nothing is
+ * allocated, locked or woken here. A refill is on its way after each of the first
+ * two.
+ */
+struct page *kstack_reserve_take(unsigned int leave);
+void kstack_refill_soon(void);
+void kstack_reserve_put(struct page *page);
 
 /* kstack_trim.c */
 void kstack_trim_reset(struct kstack *ks);

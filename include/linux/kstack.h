@@ -146,7 +146,6 @@ unsigned long kstack_reclaim(void);
 bool kstack_is_owed(const struct kstack *ks, unsigned long address);
 struct kstack *kstack_of_top_page(const struct page *page, unsigned long base);
 unsigned int kstack_reserve_count(int cpu);
-void kstack_refill_now(void);
 void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats);
 
 /* Why stacks cannot grow by fault on this machine, or NULL. */
@@ -155,15 +154,14 @@ const char *arch_stack_policy_cannot_grow(void);
 void arch_stack_policy_walk(struct task_struct *task, struct pt_regs *regs,
 			    struct kstack_frames *frames);
 
-/* Policy's side of a growth by fault; called from the fault, as an NMI is. */
-bool stack_policy_may_survive(void);
-void stack_policy_record_fault(struct kstack *ks, struct pt_regs *regs,
-			       unsigned long from, unsigned long to, int vector);
+/* Policy's side of a growth by fault: may it be, and the record of it. */
+bool stack_policy_overflow(struct kstack *ks, struct pt_regs *regs,
+			   unsigned long address, int vector);
+/* What @cpu has recorded. On that CPU in hard interrupt context, or when it is dead. */
+void stack_policy_report_overflows(unsigned int cpu);
 /* For the record: who was trimmed, what was freed. No locks are held. */
 void stack_policy_record_trim(const struct kstack *ks, enum kstack_trim what,
 			      unsigned int pages);
 void stack_policy_record_reclaim(unsigned long stacks, unsigned long pages);
-/* It did not grow: @ret of kstack_grow(). The machine is about to die of it. */
-void stack_policy_explain(const struct kstack *ks, int ret);
 
 #endif /* _LINUX_KSTACK_H */

@@ -71,30 +71,33 @@ static bool __init hv_ends_interrupts(void)
 /*
  * With interrupts on and outside a handler, a vector in service means that the
  * CPU accepted an interrupt, could not push its frame, and faulted: the handler
- * never ran, and nobody would ever end the interrupt. End it and send it again.
- *
- * A level-triggered one comes again by itself when it is ended, and as it finds
- * our edge in its place, ioapic_ack_level() tells the IO-APIC.
+ * never ran, and nobody would ever end the interrupt.
  *
  * Return: the vector, or -1 if none was lost.
  */
-static int raise_lost_interrupt(struct pt_regs *regs)
+static int lost_interrupt(struct pt_regs *regs)
 {
 	/* A #DF enters as an NMI does, which counts as one handler itself. */
 	unsigned long ours = in_nmi() ? HARDIRQ_OFFSET : 0;
-	int vector;
 
 	if (!(regs->flags & X86_EFLAGS_IF) || hardirq_count() > ours ||
 	    !boot_cpu_has(X86_FEATURE_APIC))
 		return -1;
-	vector = vector_in_service();
-	if (vector < 0)
-		return -1;
+	return vector_in_service();
+}
+NOKPROBE_SYMBOL(lost_interrupt);
+
+/*
+ * End it and send it again. A level-triggered one comes again by itself when it
+ * is ended, and as it finds our edge in its place, ioapic_ack_level() tells the
+ * IO-APIC.
+ */
+static void raise_again(int vector)
+{
 	apic_eoi();
 	__apic_send_IPI_self(vector);
-	return vector;
 }
-NOKPROBE_SYMBOL(raise_lost_interrupt);
+NOKPROBE_SYMBOL(raise_again);
 
 /* The stack that SP is on, if @address is in the same span. */
 static struct kstack *stack_at(struct pt_regs *regs, unsigned long address)
@@ -154,26 +157,15 @@ NOKPROBE_SYMBOL(arch_stack_policy_walk);
 bool stack_policy_fault(struct pt_regs *regs, unsigned long address)
 {
 	struct kstack *ks = stack_at(regs, address);
-	unsigned long low;
-	int ret, vector;
-	bool owed;
+	int vector;
 
-	if (!ks)
+	if (!ks || address >= kstack_low(ks))
 		return false;
-	low = kstack_low(ks);
-	if (address >= low)
+	vector = lost_interrupt(regs);
+	if (!stack_policy_overflow(ks, regs, address, vector))
 		return false;
-	owed = kstack_is_owed(ks, address);
-	ret = owed || stack_policy_may_survive() ?
-		kstack_grow(ks, address & PAGE_MASK, 0, KSTACK_FAULT) : -EPERM;
-	if (ret) {
-		stack_policy_explain(ks, ret);
-		return false;
-	}
-	vector = raise_lost_interrupt(regs);
-	/* Counted, but nothing to report. */
-	if (!owed)
-		stack_policy_record_fault(ks, regs, low, kstack_low(ks), vector);
+	if (vector >= 0)
+		raise_again(vector);
 	return true;
 }
 NOKPROBE_SYMBOL(stack_policy_fault);

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A stack overflows: may it grow, and what was seen, kept for the report
+ * without a lock. Runs in the fault, as an NMI does.
+ */
+#define pr_fmt(fmt) "stack_policy: " fmt
+
+#include <linux/kprobes.h>
+#include <linux/kstack.h>
+#include <linux/percpu.h>
+#include <linux/smp.h>
+#include <linux/stack_policy.h>
+#include <linux/string.h>
+
+#include "stack_policy.h"
+
+#define RING_SIZE	8	/* a stack of one page can overflow 7 times in a row */
+
+/*
+ * A CPU's overflows that wait to be reported. The fault writes at @head and may
+ * interrupt the reader on the same CPU, which reads at @tail.
+ */
+struct overflow_ring {
+	unsigned int		head, tail;
+	struct overflow		slot[RING_SIZE];
+};
+
+static DEFINE_PER_CPU(struct overflow_ring, overflow_rings);
+
+/* Overflows survived, and those of them that the ring had no room for. */
+static atomic_t nr_survived, nr_missed;
+
+void stack_policy_count_overflows(unsigned int *survived, unsigned int *missed)
+{
+	*survived = atomic_read(&nr_survived);
+	*missed = atomic_read(&nr_missed);
+}
+
+static void record_overflow(struct kstack *ks, struct pt_regs *regs,
+			    unsigned long from, int vector)
+{
+	struct overflow_ring *ring = this_cpu_ptr(&overflow_rings);
+	unsigned long top = (unsigned long)ks->base + THREAD_SIZE;
+	struct overflow *overflow;
+
+	atomic_inc(&nr_survived);
+	if (ring->head - READ_ONCE(ring->tail) == RING_SIZE) {
+		atomic_inc(&nr_missed);
+		return;
+	}
+	overflow = &ring->slot[ring->head % RING_SIZE];
+	strscpy(overflow->comm, ks->task->comm);
+	overflow->pid = ks->task->pid;
+	overflow->class = ks->task->stack_class;
+	overflow->from_bytes = top - from;
+	overflow->to_bytes = kstack_mapped(ks);
+	overflow->limit_bytes = ks->limit;
+	overflow->vector = vector;
+	arch_stack_policy_walk(ks->task, regs, &overflow->frames);
+	barrier();	/* same CPU: the slot before the head */
+	WRITE_ONCE(ring->head, ring->head + 1);
+}
+
+/* The machine is about to die as a stock kernel does. Say why it has to. */
+static void explain_death(const struct kstack *ks, int ret)
+{
+	const struct task_struct *task = ks->task;
+	struct kstack_reserve_stats stats;
+	int cpu = raw_smp_processor_id();
+
+	switch (ret) {
+	case -EOVERFLOW:
+		pr_emerg("%s[%d] (%s) is past its limit of %u bytes\n", task->comm,
+			 task->pid, stack_policy_class_name(task->stack_class), ks->limit);
+		break;
+	case -ENOMEM:
+		kstack_reserve_read(cpu, &stats);
+		pr_emerg("CPU %d's reserve is empty: %lu pages taken, %lu refills failed\n",
+			 cpu, stats.taken, atomic_long_read(&stats.refill_failed));
+		break;
+	case -EPERM:
+		pr_emerg("kernel.stack_policy_overflow is panic\n");
+		break;
+	}
+}
+
+/**
+ * stack_policy_overflow - a thread needs more stack than is mapped
+ * @ks: its stack
+ * @regs: where it was
+ * @address: what has to be mapped, in the span of @ks
+ * @vector: of the interrupt that did not fit, -1 if there is none
+ *
+ * Context: the fault, as an NMI is: takes no lock, allocates nothing, prints
+ * nothing unless the machine is about to die of it.
+ * Return: true if it is mapped now and the CPU may go on.
+ */
+bool stack_policy_overflow(struct kstack *ks, struct pt_regs *regs,
+			   unsigned long address, int vector)
+{
+	unsigned long low = kstack_low(ks);
+	bool owed = kstack_is_owed(ks, address);
+	int ret = -EPERM;
+
+	if (owed || stack_policy_may_survive())
+		ret = kstack_grow(ks, address & PAGE_MASK, 0, KSTACK_FAULT);
+	if (ret) {
+		explain_death(ks, ret);
+		return false;
+	}
+	/* Counted, but nothing to report. */
+	if (!owed)
+		record_overflow(ks, regs, low, vector);
+	return true;
+}
+NOKPROBE_SYMBOL(stack_policy_overflow);
+
+/*
+ * The oldest overflow of @cpu that nobody has looked at, or NULL. One reader at a
+ * time: in an interrupt of @cpu, or when that is dead.
+ */
+const struct overflow *stack_policy_next_overflow(unsigned int cpu)
+{
+	struct overflow_ring *ring = per_cpu_ptr(&overflow_rings, cpu);
+
+	if (ring->tail == READ_ONCE(ring->head))
+		return NULL;
+	barrier();	/* same CPU: the head before the slot */
+	return &ring->slot[ring->tail % RING_SIZE];
+}
+
+/* Its slot may be used again. */
+void stack_policy_overflow_done(unsigned int cpu)
+{
+	struct overflow_ring *ring = per_cpu_ptr(&overflow_rings, cpu);
+
+	barrier();	/* read before it is free */
+	WRITE_ONCE(ring->tail, ring->tail + 1);
+}

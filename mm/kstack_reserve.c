@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The reserve: zeroed pages that each CPU keeps for stacks that grow where
+ * nothing can be allocated. It is filled before its CPU comes online and
+ * refilled as soon as interrupts are on. Knows no stacks.
+ */
+#define pr_fmt(fmt) "kstack: " fmt
+
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
+#include <linux/fault-inject.h>
+#include <linux/irq_work.h>
+#include <linux/kstack.h>
+#include <linux/kthread.h>
+#include <linux/llist.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+
+#include "kstack.h"
+
+#define REFILL_RETRY	HZ
+
+/*
+ * Zeroed pages. Slots change by xchg() and cmpxchg() only: a fault may come in
+ * between, and a worker may fill from another CPU.
+ */
+static DEFINE_PER_CPU(struct page *, kstack_reserve[KSTACK_RESERVE]);
+/* Pages that it had no slot for; the next refill frees them. */
+static DEFINE_PER_CPU(struct llist_head, kstack_surplus);
+/* What became of it. Changed in faults too: this_cpu operations, or before it is online. */
+static DEFINE_PER_CPU(struct kstack_reserve_stats, kstack_reserve_stats);
+/* Refill: first from hard interrupt context, what that cannot get from a worker. */
+struct kstack_refill {
+	struct irq_work			irq;
+	struct kthread_delayed_work	work;
+	int				cpu;
+};
+static DEFINE_PER_CPU(struct kstack_refill, kstack_refill);
+/* Is there already, with all of its stack: it must not take a page to get one. */
+static struct kthread_worker *kstack_refill_worker __ro_after_init;
+/* Set once, when the boot CPU's reserve is full. */
+static bool kstack_is_ready __ro_after_init;
+
+bool kstack_ready(void)
+{
+	return kstack_is_ready;
+}
+
+#ifdef CONFIG_FAIL_KSTACK_REFILL
+static DECLARE_FAULT_ATTR(fail_kstack_refill);
+
+static bool refill_fails(void)
+{
+	return should_fail(&fail_kstack_refill, PAGE_SIZE);
+}
+
+static int __init setup_fail_kstack_refill(char *str)
+{
+	return setup_fault_attr(&fail_kstack_refill, str);
+}
+__setup("fail_kstack_refill=", setup_fail_kstack_refill);
+
+static int __init fail_kstack_refill_debugfs(void)
+{
+	struct dentry *dir = fault_create_debugfs_attr("fail_kstack_refill", NULL,
+						       &fail_kstack_refill);
+
+	return PTR_ERR_OR_ZERO(dir);
+}
+late_initcall(fail_kstack_refill_debugfs);
+#else
+static bool refill_fails(void)
+{
+	return false;
+}
+#endif
+
+/* False if a page is missing still. */
+static bool kstack_reserve_fill(int cpu, gfp_t gfp)
+{
+	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
+	unsigned int i;
+
+	for (i = 0; i < KSTACK_RESERVE; i++) {
+		struct page *page;
+
+		if (READ_ONCE(slots[i]))
+			continue;
+		page = refill_fails() ? NULL :
+			alloc_pages_node(cpu_to_mem(cpu),
+					 gfp | __GFP_ZERO | __GFP_NOWARN, 0);
+		if (!page) {
+			atomic_long_inc(&per_cpu(kstack_reserve_stats, cpu).refill_failed);
+			return false;
+		}
+		if (cmpxchg(&slots[i], NULL, page))
+			__free_page(page);
+	}
+	return true;
+}
+
+/* Pages in @cpu's reserve. A snapshot. */
+unsigned int kstack_reserve_count(int cpu)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < KSTACK_RESERVE; i++)
+		n += !!READ_ONCE(per_cpu(kstack_reserve, cpu)[i]);
+	return n;
+}
+
+void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats)
+{
+	/* A snapshot as well: its CPU goes on counting. */
+	*stats = data_race(per_cpu(kstack_reserve_stats, cpu));
+}
+
+/* Any context. */
+static void kstack_note_taken(void)
+{
+	unsigned int left = kstack_reserve_count(smp_processor_id());
+	unsigned int low = this_cpu_read(kstack_reserve_stats.low_water);
+
+	this_cpu_inc(kstack_reserve_stats.taken);
+	while (left < low &&
+	       !this_cpu_try_cmpxchg(kstack_reserve_stats.low_water, &low, left))
+		;
+}
+
+static void kstack_free_surplus(int cpu)
+{
+	struct llist_node *node = llist_del_all(per_cpu_ptr(&kstack_surplus, cpu));
+	struct llist_node *next;
+
+	llist_for_each_safe(node, next, node)
+		free_page((unsigned long)node);
+}
+
+/* What this CPU's reserve lacks. Hard interrupt context. */
+static void kstack_refill_now(void)
+{
+	struct kstack_refill *refill = this_cpu_ptr(&kstack_refill);
+	gfp_t gfp = GFP_ATOMIC;
+
+	/* What is left is what overflows are survived with. */
+	if (kstack_reserve_count(refill->cpu) < KSTACK_RESERVE / 2)
+		gfp |= __GFP_MEMALLOC;
+	kstack_free_surplus(refill->cpu);
+	if (!kstack_reserve_fill(refill->cpu, gfp))
+		kthread_mod_delayed_work(kstack_refill_worker, &refill->work, 0);
+}
+
+static void kstack_refill_irq_fn(struct irq_work *irq)
+{
+	/* First: the rest may take long. */
+	kstack_refill_now();
+	kstack_catch_up(smp_processor_id());
+}
+
+/*
+ * After growth: have the reserve refilled and the rest made up for, in the next
+ * interrupt. Any context.
+ */
+void kstack_refill_soon(void)
+{
+	irq_work_queue(this_cpu_ptr(&kstack_refill.irq));
+}
+
+/* Until the reserve is full, whether or not somebody takes from it again. */
+static void kstack_refill_work_fn(struct kthread_work *work)
+{
+	struct kstack_refill *refill = container_of(work, struct kstack_refill, work.work);
+
+	if (!kstack_reserve_fill(refill->cpu, GFP_KERNEL))
+		kthread_queue_delayed_work(kstack_refill_worker, &refill->work,
+					   REFILL_RETRY);
+}
+
+/*
+ * A page, if there are more than @leave. Any context. xchg, because a fault may
+ * take the same slot meanwhile.
+ */
+struct page *kstack_reserve_take(unsigned int leave)
+{
+	struct page *page = NULL;
+	unsigned int i;
+
+	preempt_disable();
+	if (leave && kstack_reserve_count(smp_processor_id()) <= leave)
+		goto out;
+	for (i = 0; i < KSTACK_RESERVE && !page; i++)
+		page = xchg(this_cpu_ptr(&kstack_reserve[i]), NULL);
+	if (page)
+		kstack_note_taken();
+out:
+	kstack_refill_soon();
+	preempt_enable();
+	return page;
+}
+
+/* Back into the reserve, zeroed still. For where freeing a page is not safe. */
+void kstack_reserve_put(struct page *page)
+{
+	unsigned int i;
+
+	preempt_disable();
+	for (i = 0; i < KSTACK_RESERVE; i++) {
+		if (!cmpxchg(this_cpu_ptr(&kstack_reserve[i]), NULL, page))
+			break;
+	}
+	/* Full: somebody refilled already. */
+	if (i == KSTACK_RESERVE)
+		llist_add(page_address(page), this_cpu_ptr(&kstack_surplus));
+	preempt_enable();
+}
+
+static void kstack_reserve_drain(unsigned int cpu)
+{
+	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);
+	unsigned int i;
+
+	kstack_free_surplus(cpu);
+	for (i = 0; i < KSTACK_RESERVE; i++) {
+		struct page *page = xchg(&slots[i], NULL);
+
+		if (page)
+			__free_page(page);
+	}
+}
+
+/* Before @cpu comes online; without a reserve it does not. */
+static int kstack_reserve_prepare(unsigned int cpu)
+{
+	if (kstack_reserve_fill(cpu, GFP_KERNEL)) {
+		per_cpu(kstack_reserve_stats, cpu).low_water = KSTACK_RESERVE;
+		return 0;
+	}
+	kstack_reserve_drain(cpu);
+	pr_err("no memory for the stack reserve of CPU %u\n", cpu);
+	return -ENOMEM;
+}
+
+static int kstack_reserve_dead(unsigned int cpu)
+{
+	kthread_cancel_delayed_work_sync(&per_cpu(kstack_refill, cpu).work);
+	/* Suspend brings it back, with less memory to be had then. */
+	if (!cpuhp_tasks_frozen)
+		kstack_reserve_drain(cpu);
+	return 0;
+}
+
+static int __init kstack_reserve_init(void)
+{
+	int cpu, ret;
+
+	kstack_refill_worker = kthread_create_worker(KTW_BIG_STACK, "kstack_refill");
+	if (IS_ERR(kstack_refill_worker)) {
+		pr_err("no thread for refills, stacks stay fully populated\n");
+		return 0;
+	}
+	set_user_nice(kstack_refill_worker->task, MIN_NICE);
+	for_each_possible_cpu(cpu) {
+		struct kstack_refill *refill = per_cpu_ptr(&kstack_refill, cpu);
+
+		init_irq_work(&refill->irq, kstack_refill_irq_fn);
+		kthread_init_delayed_work(&refill->work, kstack_refill_work_fn);
+		refill->cpu = cpu;
+	}
+	ret = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "mm:kstack_reserve",
+				kstack_reserve_prepare, kstack_reserve_dead);
+	kstack_is_ready = ret >= 0;
+	if (!kstack_is_ready)
+		pr_err("no reserve (%d), stacks stay fully populated\n", ret);
+	return 0;
+}
+early_initcall(kstack_reserve_init);
