@@ -8,10 +8,11 @@ CONFIG	?=
 MINUTES	?= 10
 BENCH	?=
 REAL	?= 0
+TEST	?=
 UPDATE	?= 0
 
 override O := $(abspath $(O))
-export O DEBUG V CONFIG MINUTES BENCH REAL UPDATE
+export O DEBUG V CONFIG MINUTES BENCH REAL TEST UPDATE
 
 # New files that are laid over the kernel source, at their kernel paths.
 export OVERLAY := Documentation arch include kernel mm samples tools
@@ -19,7 +20,9 @@ export OVERLAY := Documentation arch include kernel mm samples tools
 help:
 	@echo 'make run      build the kernel with the stack policy, boot it, show the tour'
 	@echo 'make test     build, boot and test it (DEBUG=1: with lockdep, kmemleak, ...;'
-	@echo '             DEBUG=kcsan: with the data race detector)'
+	@echo '             DEBUG=kcsan: with the data race detector; TEST=NAME: only that test,'
+	@echo '             suite or group, say trim.woken_without_a_reserve)'
+	@echo 'make build    build only, for all of the above'
 	@echo 'make stress   overflow and trim stacks for MINUTES=10 on four CPUs'
 	@echo 'make bench    instructions and memory, beside the stock kernel (BENCH="hot life":'
 	@echo '             only those; REAL=1: time, with KVM; UPDATE=1: into the documentation)'
@@ -32,7 +35,7 @@ help:
 	@echo 'make clean    remove the build folder'
 	@echo 'V=1 shows all output, O=folder puts the build elsewhere'
 
-run test stress bench off configs series shell check deb: packages
+build run test stress bench off configs series shell check deb: packages
 	@harness/$@.sh
 
 packages:
@@ -41,4 +44,4 @@ packages:
 clean:
 	rm -rf -- "$(O)"
 
-.PHONY: help run test stress bench off configs series shell check deb packages clean
+.PHONY: help build run test stress bench off configs series shell check deb packages clean

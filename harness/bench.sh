@@ -18,6 +18,9 @@ for name in "${names[@]}"; do
 	[[ " ${all[*]} " == *" $name "* ]] || die "BENCH=$name: there are ${all[*]}"
 done
 results=$O/bench
+out=$results
+mkdir -p "$results"
+rm -f "$results"/*
 
 # The kernel without the queue and the option.
 build_stock()
@@ -26,7 +29,7 @@ build_stock()
 	mkdir -p "$obj/modules/bench"
 	if ! cmp -s "$top/configs/base.config" "$obj/fragments"; then
 		make_kernel allnoconfig KCONFIG_ALLCONFIG="$top/configs/base.config" \
-			> "$O/config.log" 2>&1 || die "configuration failed, see $O/config.log"
+			> "$out/config.log" 2>&1 || die "configuration failed, see $out/config.log"
 		cp "$top/configs/base.config" "$obj/fragments"
 	fi
 	step "build the stock kernel" make_kernel -j"$jobs" bzImage modules
@@ -48,7 +51,7 @@ run()
 	fi
 	[[ $name != cpus_* ]] || cpus=${name#cpus_}
 	rm -f "$to"
-	boot "bench/$name.$kernel.$3" 1800 mode=bench "bench=${name%%_[0-9]}" "real=$REAL" \
+	boot "$name.$kernel.$3" 1800 mode=bench "bench=${name%%_[0-9]}" "real=$REAL" \
 		> "$to.boot" 2>&1 || :
 	grep -q '^# end' "$to.results" || die "no figures, see $to.console and $to.results"
 	tr -d '\r' < "$to.results" | grep -v '^#' > "$to"
@@ -73,8 +76,6 @@ prepare_stock
 (build_stock)
 build_kernel
 step "build the initramfs" build_bench_image "$O/bench.ours.gz"
-mkdir -p "$results"
-rm -f "$results"/*
 # The fast path of stack_ensure(), up to the jump to the slow one.
 objdump -d --no-show-raw-insn "$obj/modules/bench/stack_policy_benchmod.ko" |
 	sed -n '/<ensure_constant.*>:/,/^$/p' | sed '/jb/q' > "$O/fast-path"
@@ -85,7 +86,7 @@ fi
 runs=3
 if [ "$REAL" = 1 ]; then
 	runs=10
-	[ "$(cp "$O/bench.ours.gz" "$O/initramfs.gz"; accelerator)" = kvm ] ||
+	[ "$(cp "$O/bench.ours.gz" "$out/initramfs.gz"; accelerator)" = kvm ] ||
 		die "REAL=1 needs a /dev/kvm that can run the kernel"
 fi
 for name in "${names[@]}"; do

@@ -5,27 +5,27 @@
 accelerator()
 {
 	[ -w /dev/kvm ] || { echo tcg; return; }
-	if [ ! -f "$O/accelerator" ]; then
+	if [ ! -f "$out/accelerator" ]; then
 		local rc=0
 		timeout 20 qemu-system-x86_64 -accel kvm -cpu host -m 512M -display none \
-			-no-reboot -monitor none -serial null -serial "file:$O/probe.out" \
-			-kernel "$obj/arch/x86/boot/bzImage" -initrd "$O/initramfs.gz" \
+			-no-reboot -monitor none -serial null -serial "file:$out/probe" \
+			-kernel "$obj/arch/x86/boot/bzImage" -initrd "$out/initramfs.gz" \
 			-append "mode=probe panic=-1" </dev/null >/dev/null 2>&1 || rc=$?
-		if [ $rc -eq 0 ] && grep -qs '^probe ok' "$O/probe.out"; then
-			echo kvm > "$O/accelerator"
+		if [ $rc -eq 0 ] && grep -qs '^probe ok' "$out/probe"; then
+			echo kvm > "$out/accelerator"
 		else
-			echo tcg > "$O/accelerator"
+			echo tcg > "$out/accelerator"
 		fi
 	fi
-	cat "$O/accelerator"
+	cat "$out/accelerator"
 }
 
-# boot NAME SECONDS [WORDS...]: console to $O/NAME.console, results to $O/NAME.results.
+# boot NAME SECONDS [WORDS...]: console to $out/NAME.console, results to $out/NAME.results.
 # init does what mode=NAME says, or a mode among WORDS. With $cpus virtual CPUs,
 # $memory and $image; if $count is set, in a machine whose clock counts instructions.
 cpus=2
 memory=2G
-image=$O/initramfs.gz
+image=$out/initramfs.gz
 count=
 boot()
 {
@@ -34,8 +34,8 @@ boot()
 	accel=tcg
 	[ -n "$count" ] || accel=$(accelerator)
 	[ "$accel" = tcg ] || cpu=host
-	rm -f "$O/$mode.console" "$O/$mode.results"
-	[ -f "$O/disk" ] || truncate -s 16M "$O/disk"
+	rm -f "$out/$mode.console" "$out/$mode.results"
+	[ -f "$out/disk" ] || truncate -s 16M "$out/disk"
 	command=(qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp "$cpus" -m "$memory"
 		-display none -no-reboot
 		-kernel "$obj/arch/x86/boot/bzImage" -initrd "$image")
@@ -46,7 +46,7 @@ boot()
 		set -- "$@" nokaslr norandmaps clearcpuid=erms,rep_good,fsrm,fsrs
 	else
 		# A disk answers when the host has time.
-		command+=(-drive "file=$O/disk,if=none,id=disk,format=raw,readonly=on"
+		command+=(-drive "file=$out/disk,if=none,id=disk,format=raw,readonly=on"
 			-device "virtio-blk-pci,drive=disk")
 	fi
 	# Who writes to a page that was freed is found when it is allocated again.
@@ -54,7 +54,7 @@ boot()
 	if [ "$mode" = shell ]; then
 		command+=(-serial mon:stdio -serial null)
 	else
-		command+=(-serial "file:$O/$mode.console" -serial "file:$O/$mode.results")
+		command+=(-serial "file:$out/$mode.console" -serial "file:$out/$mode.results")
 	fi
 	# The name of a run is not for the guest to know: what it does may depend on it.
 	[[ " $*" == *" mode="* ]] || set -- "mode=$mode" "$@"
@@ -65,14 +65,14 @@ boot()
 	if [ "$mode" = shell ]; then
 		"${command[@]}"
 	elif [ "$V" = 1 ]; then
-		tail -F "$O/$mode.console" 2>/dev/null &
+		tail -F "$out/$mode.console" 2>/dev/null &
 		tail=$!
 		timeout "$seconds" "${command[@]}" </dev/null || rc=$?
 		kill $tail
 	else
-		timeout "$seconds" "${command[@]}" > "$O/$mode.qemu" 2>&1 </dev/null &
+		timeout "$seconds" "${command[@]}" > "$out/$mode.qemu" 2>&1 </dev/null &
 		watch "boot: $mode" $! || rc=$?
-		cat "$O/$mode.qemu"
+		cat "$out/$mode.qemu"
 	fi
 	return $rc
 }

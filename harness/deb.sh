@@ -43,7 +43,7 @@ if [ -n "$CONFIG" ]; then
 		sed -E 's/^(CONFIG_SYSTEM_(TRUSTED|REVOCATION)_KEYS)=.*/\1=""/' "$CONFIG"
 		echo CONFIG_STACK_POLICY=y
 	} > "$obj/.config"
-	make_kernel olddefconfig > "$O/config.log" 2>&1 || die "see $O/config.log"
+	make_kernel olddefconfig > "$out/config.log" 2>&1 || die "see $out/config.log"
 	grep -qx CONFIG_STACK_POLICY=y "$obj/.config" ||
 		die "$CONFIG has an option that CONFIG_STACK_POLICY excludes, see kernel/Kconfig.stack_policy"
 else

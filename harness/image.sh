@@ -13,7 +13,7 @@ copy_with_libs()
 
 build_image()
 {
-	local root=$O/root tests=$src/tools/testing/selftests
+	local root=$out/root tests=$src/tools/testing/selftests
 	rm -rf "$root"
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp,lib/modules}
 	cp "$top/harness/init" "$root/init"
@@ -36,7 +36,7 @@ build_image()
 	# The kernel's own test of IRET to 16-bit stacks, unmodified.
 	gcc -O2 -w -static -o "$root/bin/sigreturn_test" "$tests/x86/sigreturn.c"
 	copy_modules "$root"
-	pack "$root" > "$O/initramfs.gz"
+	pack "$root" > "$out/initramfs.gz"
 }
 
 copy_modules()

@@ -9,13 +9,16 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 mkdir -p "$O"
 O=$(cd "$O" && pwd)
 src=$O/src
-obj=$O/obj
 case $DEBUG in
-0) ;;
-1) obj=$O/obj-debug fragment=debug ;;
-kcsan) obj=$O/obj-kcsan fragment=kcsan ;;
+0) fragment= ;;
+1) fragment=debug ;;
+kcsan) fragment=kcsan ;;
 *) echo "error: DEBUG=$DEBUG: 0, 1 or kcsan" >&2; exit 2 ;;
 esac
+# Of each configuration: the kernel's objects; images, logs and results.
+obj=$O/obj${fragment:+-$fragment}
+out=$O/out${fragment:+-$fragment}
+mkdir -p "$out"
 jobs=$(nproc)
 
 die()
@@ -48,24 +51,21 @@ step()
 		"$@"
 		return
 	fi
-	begin "$@"
-	finish "$text"
-}
-
-# begin COMMAND..., finish TEXT: a step in two parts. There is one log: no other step
-# may run in between.
-begin()
-{
-	"$@" > "$O/step.log" 2>&1 </dev/null &
-	begun=$!
-}
-
-finish()
-{
-	watch "$1" "$begun" || {
-		tail -n 40 "$O/step.log" >&2
-		die "$1 failed; the whole output is in $O/step.log"
+	"$@" > "$out/step.log" 2>&1 </dev/null &
+	watch "$text" $! || {
+		tail -n 40 "$out/step.log" >&2
+		die "$text failed; the whole output is in $out/step.log"
 	}
+}
+
+# What this runs on, in one line.
+about()
+{
+	(
+		. /etc/os-release
+		echo "$PRETTY_NAME, $(gcc --version | head -n 1), $(qemu-system-x86_64 --version |
+			sed -n '1s/ version / /p'), Linux $(make_kernel -s kernelversion)"
+	)
 }
 
 source_tarball()
@@ -75,13 +75,32 @@ source_tarball()
 	echo $tarball
 }
 
-# Unpack and patch beside, then copy what differs: nothing else is rebuilt.
-unpack_source()
+# The stock source: once for stock, plain and debugging kernels.
+prepare_stock()
+{
+	local key
+	key=$(stat -c '%s %Y' "$(source_tarball)")
+	if [ "$(cat "$O/stock.key" 2>/dev/null)" != "$key" ]; then
+		rm -f "$O/stock.key"
+		step "unpack the kernel source" unpack_stock
+		echo "$key" > "$O/stock.key"
+	fi
+}
+
+unpack_stock()
+{
+	rm -rf "$O/stock"
+	mkdir -p "$O/stock"
+	tar -C "$O/stock" -xf "$(source_tarball)" --strip-components=1
+}
+
+# Patch a copy, whose files are links until they are patched, then copy what differs:
+# nothing else is rebuilt.
+patch_source()
 {
 	local new=$O/src.new patch
 	rm -rf "$new"
-	mkdir -p "$new" "$src"
-	tar -C "$new" -xf "$(source_tarball)" --strip-components=1
+	cp -rl "$O/stock" "$new"
 	while read -r patch; do
 		patch -d "$new" -p1 -F0 -s --no-backup-if-mismatch \
 			< "$top/patches/6.12/$patch" || {
@@ -90,31 +109,44 @@ unpack_source()
 			return 1
 		}
 	done < "$top/patches/6.12/series"
-	rsync -rlpc --delete "$new/" "$src/"
-	rm -rf "$new"
+	if [ -d "$src" ]; then
+		rsync -rlpc --delete "$new/" "$src/"
+		rm -rf "$new"
+	else
+		mv "$new" "$src"
+	fi
 }
 
 prepare_source()
 {
-	local key
-	key=$({ cat "$top"/patches/6.12/*; stat -c '%s %Y' "$(source_tarball)"; } | sha256sum)
+	local key dir
+	prepare_stock
+	key=$({ cat "$top"/patches/6.12/* "$O/stock.key"; } | sha256sum)
 	if [ "$(cat "$O/source.key" 2>/dev/null)" != "$key" ]; then
 		rm -f "$O/source.key"
-		step "unpack and patch the kernel source" unpack_source
+		step "patch it" patch_source
 		echo "$key" > "$O/source.key"
 	fi
-	local dir
 	for dir in $OVERLAY; do
 		rsync -rlpc "$top/$dir/" "$src/$dir/"
 	done
 }
 
+# Our files in the kernel, without the tests that they include.
+kernel_files()
+{
+	(cd "$top" && find arch kernel mm -name '*.c' ! -name '*_test.c' | LC_ALL=C sort)
+}
+
 # The same kernel from the same source, whenever, wherever and by whomever it is
-# built: see "Reproducible builds" in the kernel's documentation.
+# built: see "Reproducible builds" in the kernel's documentation. ccache keeps the
+# objects in its usual folder; with paths below $O made relative, the next checkout
+# finds them.
 make_kernel()
 {
 	local map="-ffile-prefix-map=$src/= -ffile-prefix-map=$obj=."
-	make -C "$src" O="$obj" ARCH=x86 V="$V" KBUILD_BUILD_TIMESTAMP="2026-01-01" \
+	CCACHE_BASEDIR=$O CCACHE_DEPEND=1 make -C "$src" O="$obj" ARCH=x86 V="$V" \
+		CC="ccache gcc" HOSTCC="ccache gcc" KBUILD_BUILD_TIMESTAMP="2026-01-01" \
 		KBUILD_BUILD_VERSION=1 KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host \
 		KCFLAGS="$map" KAFLAGS="$map" "$@"
 }
@@ -130,8 +162,8 @@ configure()
 	   [ "$obj/source.key" -nt "$O/source.key" ]; then
 		return
 	fi
-	make_kernel allnoconfig KCONFIG_ALLCONFIG="$obj/fragments.new" > "$O/config.log" 2>&1 ||
-		die "configuration failed, see $O/config.log"
+	make_kernel allnoconfig KCONFIG_ALLCONFIG="$obj/fragments.new" > "$out/config.log" 2>&1 ||
+		die "configuration failed, see $out/config.log"
 	while read -r line; do
 		case $line in CONFIG_*)
 			grep -qxF "$line" "$obj/.config" || die "option $line did not survive" ;;
@@ -166,7 +198,6 @@ build_modules()
 build_tool()
 {
 	local dir=$src/tools/stackpolicy
-	mkdir -p "$O/tool" "$O/tool-asan"
 	make -C "$dir" -j"$jobs" OUTPUT="$O/tool/"
 	make -C "$dir" -j"$jobs" OUTPUT="$O/tool-asan/" \
 		EXTRA_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all"

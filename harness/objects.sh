@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Sourced: the stock kernel source, and what of it the queue touches.
+# Sourced: what the queue touches of the kernel source, and how to build only that.
 
 # Files of the queue, and some that see its changes to headers only.
 mapfile -t objects < <({
@@ -7,13 +7,6 @@ mapfile -t objects < <({
 	printf '%s\n' init/init_task.o kernel/sched/core.o kernel/trace/trace_stack.o \
 		arch/x86/kernel/process_64.o mm/usercopy.o
 } | sort -u)
-
-unpack_stock()
-{
-	rm -rf "$O/stock"
-	mkdir -p "$O/stock"
-	tar -C "$O/stock" -xf "$(source_tarball)" --strip-components=1
-}
 
 # build_objects SOURCE OBJECTS: the base configuration without the feature.
 build_objects()
@@ -28,14 +21,4 @@ build_objects()
 	make_kernel allnoconfig KCONFIG_ALLCONFIG="$obj/fragments"
 	! grep -q '^CONFIG_STACK_POLICY=y' "$obj/.config" || die "the feature is on"
 	make_kernel -j"$jobs" "${objects[@]}"
-}
-
-prepare_stock()
-{
-	local key
-	key=$(stat -c '%s %Y' "$(source_tarball)")
-	if [ "$(cat "$O/stock.key" 2>/dev/null)" != "$key" ]; then
-		step "unpack the stock kernel source" unpack_stock
-		echo "$key" > "$O/stock.key"
-	fi
 }

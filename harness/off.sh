@@ -6,6 +6,10 @@ cd "$(dirname "$0")" || exit
 . ./lib.sh
 . ./objects.sh
 
+# It may run beside another make.
+out=$O/off
+mkdir -p "$out"
+
 # Not compared: debug information and line numbers (__bug_table), which move
 # with every line; and the counters in the names of unique symbols.
 dump()
@@ -18,13 +22,13 @@ dump()
 prepare_stock
 prepare_source
 patched=$src
-step "build ${#objects[@]} stock objects" build_objects "$O/stock" "$O/off-stock"
-step "build them from the patched source" build_objects "$patched" "$O/off-patched"
+step "build ${#objects[@]} stock objects" build_objects "$O/stock" "$out/stock"
+step "build them from the patched source" build_objects "$patched" "$out/patched"
 
 failed=0
 for object in "${objects[@]}"; do
-	if [ -s "$O/off-stock/$object" ] && [ "$(dump "$O/off-stock/$object" | wc -l)" -gt 10 ] &&
-	   diff -q <(dump "$O/off-stock/$object") <(dump "$O/off-patched/$object") >/dev/null; then
+	if [ -s "$out/stock/$object" ] && [ "$(dump "$out/stock/$object" | wc -l)" -gt 10 ] &&
+	   diff -q <(dump "$out/stock/$object") <(dump "$out/patched/$object") >/dev/null; then
 		echo "ok off_is_stock $object"
 	else
 		echo "not ok off_is_stock $object"

@@ -7,6 +7,6 @@ cd "$(dirname "$0")" || exit
 
 build_kernel
 step "build the initramfs" build_image
-boot run 300 || die "the guest did not finish, see $O/run.console"
-tr -d '\r' < "$O/run.results"
-grep -q '^# end of the tour' "$O/run.results" || die "the tour is not complete"
+boot run 300 || die "the guest did not finish, see $out/run.console"
+tr -d '\r' < "$out/run.results"
+grep -q '^# end of the tour' "$out/run.results" || die "the tour is not complete"

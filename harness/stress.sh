@@ -15,15 +15,15 @@ cpus=4
 # A kernel image is somebody else's file: no damage to it may crash who reads it.
 fuzz()
 {
-	objcopy --strip-debug "$obj/vmlinux" "$O/vmlinux.small"
+	objcopy --strip-debug "$obj/vmlinux" "$out/vmlinux.small"
 	{
 		echo "# selftest"
 		python3 "$top/tools/stackpolicy/tests/fuzz.py" "$O/tool-asan/stackpolicy" \
-			"$O/vmlinux.small" $((MINUTES * 60))
+			"$out/vmlinux.small" $((MINUTES * 60))
 		echo "# end"
-	} > "$O/host.results"
+	} > "$out/host.results"
 }
 step "fuzz stackpolicy's analysis" fuzz
 rc=0
 boot stress $((MINUTES * 60 + 1800)) kunit.enable=1 minutes="$MINUTES" || rc=$?
-exec python3 ./verdict.py "$O" "$rc" stress
+exec python3 ./verdict.py "$out" "$rc" stress

@@ -1,49 +1,102 @@
 #!/bin/bash
-# make test: build, boot, test; the last line is the verdict.
+# make test: build, boot, test; the last line is the verdict. TEST=NAME: only that
+# test, suite or group of tests, by the names that the whole run prints.
 cd "$(dirname "$0")" || exit
 . ./lib.sh
 . ./image.sh
 . ./boot.sh
 
-# Of an image no guest is needed to look into; what one has recorded is held against it.
+# As users have it; with the debugging kernel under ASan and UBSan.
+tool=stackpolicy folder=tool
+[ "$DEBUG" != 1 ] || tool=stackpolicy_asan folder=tool-asan
+
+# Real call chains, for the analysis to be held against.
+record_chains()
+{
+	local name
+	boot chains 300 || :
+	for name in overflows deepest; do
+		tr -d '\r' < "$out/chains.results" |
+			sed -n "/^# BEGIN $name/,/^# END/{/^#/!p}" > "$out/$name.trace"
+	done
+}
+
+# host_tests FILE...: those that need no guest.
 host_tests()
 {
-	local folder=tool tool name
-	for name in overflows deepest; do
-		tr -d '\r' < "$O/chains.results" |
-			sed -n "/^# BEGIN $name/,/^# END/{/^#/!p}" > "$O/$name.trace"
-	done
-	[ "$DEBUG" != 1 ] || folder="tool-asan"
-	tool=$O/$folder/stackpolicy
+	local tool=$O/$folder/stackpolicy
 	{
 		echo "# selftest"
-		tool=$tool vmlinux=$obj/vmlinux overflows=$O/overflows.trace \
-			deepest=$O/deepest.trace "$top/tools/stackpolicy/tests/run.sh" analyze observed
-		python3 "$src/tools/stackpolicy/tests/sync.py" "$tool"
-		[ -e /proc/sys/kernel/stack_policy ] ||
+		tool=$tool vmlinux=$obj/vmlinux overflows=$out/overflows.trace \
+			deepest=$out/deepest.trace "$top/tools/stackpolicy/tests/run.sh" "$@"
+		[[ " $* " != *" analyze "* ]] ||
+			python3 "$src/tools/stackpolicy/tests/sync.py" "$tool"
+		[ -e /proc/sys/kernel/stack_policy ] || [[ " $* " != *" analyze "* ]] ||
 			tool=$tool "$top/tools/stackpolicy/tests/run.sh" nofeature
 		echo "# end"
-	} > "$O/host.results"
+	} > "$out/host.results"
+}
+
+# What is short or mostly waits, beside the long boot.
+others()
+{
+	record_chains
+	boot tool 900 tool=$tool || :
+	boot variant 900 kunit.enable=1 "kunit.filter_glob=stack_policy_*" pti=on nokaslr \
+		no5lvl fred=on pci=nomsi || :
+	step "test stackpolicy's analysis" host_tests analyze observed
+	boot exhaust 240 || :
+	boot lowmem 240 mode=full fail_kstack_refill=1,100,0,-1 || :
+	boot die 480 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
+		randomize_kstack_offset=off || :
+	boot full 240 noapic || :
+	boot panic 240 mode=overflow action=kernel.stack_policy_overflow=panic || :
+	boot warn 240 mode=overflow action=kernel.panic_on_warn=1 || :
+}
+
+# One test: what its name begins with says where it is.
+some()
+{
+	local name=${TEST#stackpolicy.} rc=0
+	rm -f "$out"/*.results
+	case $name in
+	stack_policy*)
+		boot some 1200 kunit.enable=1 "kunit.filter_glob=$name" || rc=$? ;;
+	table | maps | stack | overflow | trim | \
+	table.* | maps.* | stack.* | overflow.* | trim.*)
+		boot some 1200 "what=$(selftest "$name")" || rc=$? ;;
+	class | thread | memory | trace | nofeature)
+		boot some 1200 "tool=$tool" "what=/tests/run.sh,$name" || rc=$? ;;
+	analyze | observed)
+		[ "$name" = analyze ] || record_chains
+		step "test stackpolicy's analysis" host_tests "$name"
+		mv "$out/host.results" "$out/some.results" ;;
+	*) die "TEST=$TEST: a KUnit suite or suite.case (stack_policy_trim.margin_is_enough)," \
+		"a selftest (trim, trim.woken_without_a_reserve), or stackpolicy.FILE (stackpolicy.class)" ;;
+	esac
+	exec python3 ./verdict.py "$out" "$rc" some
+}
+
+# The program of a selftest and its options, words separated by commas.
+selftest()
+{
+	local program=${1%%.*}_test
+	case $program in
+	table_test | maps_test | stack_test) program=stack_policy_test ;;
+	esac
+	case $1 in
+	*.*) echo "$program,-r,$1" ;;
+	*) echo "$program,-f,$1" ;;
+	esac
 }
 
 build_kernel
 step "build the initramfs" build_image
+[ -z "$TEST" ] || some
+others > "$out/others.log" 2>&1 &
 rc=0
-boot chains 300 || :
-# As users have it; with the debugging kernel under ASan and UBSan, which take as long.
-tool=stackpolicy
-[ "$DEBUG" != 1 ] || tool=stackpolicy_asan
-boot test 1200 kunit.enable=1 tool=$tool || rc=$?
-boot variant 600 kunit.enable=1 "kunit.filter_glob=stack_policy_*" pti=on nokaslr \
-	no5lvl fred=on pci=nomsi || :
-# What takes one CPU, beside boots that only have to end.
-begin host_tests
-boot exhaust 120 || :
-boot lowmem 120 mode=full fail_kstack_refill=1,100,0,-1 || :
-boot die 240 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
-	randomize_kstack_offset=off || :
-boot full 120 noapic || :
-boot panic 120 mode=overflow action=kernel.stack_policy_overflow=panic || :
-boot warn 120 mode=overflow action=kernel.panic_on_warn=1 || :
-finish "test stackpolicy's analysis"
-exec python3 ./verdict.py "$O" "$rc"
+boot test 1800 kunit.enable=1 || rc=$?
+wait $! || rc=1
+cat "$out/others.log"
+echo "# $(about)"
+exec python3 ./verdict.py "$out" "$rc"

@@ -26,14 +26,17 @@ BAD_BOOT_TABLE = 'stack_policy: boot parameter "task=99/100" is not valid, ignor
 GUARD = "BUG: TASK stack guard page was hit"
 # Boots with results in TAP, and the KUnit suites that have to be in them.
 RESULTS = {"test": ("stack_policy", "stack_policy_trim", "stack_policy_x86"),
+           "tool": (),
            "variant": ("stack_policy_trim", "stack_policy_x86"),
+           "some": (),
            "stress": ("stack_policy_x86",),
            "host": ()}
 # What the names of their other tests begin with. The tool's have its name before that.
-GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "class", "thread", "memory",
-                   "trace", "nofeature"),
+GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim"),
+          "tool": ("class", "thread", "memory", "trace", "nofeature"),
           "variant": ("trim", "overflow"),
           "stress": (),
+          "some": (),
           "host": ("analyze", "observed")}
 MAY_SKIP = re.compile(r"table\.kvm_run_")    # QEMU under KVM need not nest
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
@@ -180,11 +183,19 @@ def check_stress(verdict):
     print(f"{count[0] if count else 0} overflows, {sum(dives)} dives")
 
 
+def check_some(verdict):
+    """make test TEST=: what was asked for."""
+    verdict.results("some")
+    verdict.console("some")
+    if not verdict.passed + verdict.skipped + len(verdict.failures):
+        verdict.failures.append("there is no test of that name")
+
+
 def check_tests(verdict):
     """make test: all its boots, and what needs none."""
     verdict.results("host")
     verdict.console("chains")
-    for boot in ("test", "variant"):
+    for boot in ("test", "tool", "variant"):
         verdict.results(boot)
         seen = verdict.console(boot)
         if boot == "test":
@@ -237,10 +248,7 @@ def main(folder, status, what="test"):
     verdict = Verdict(folder)
     if status != "0":
         verdict.failures.append(f"QEMU ended with status {status}")
-    if what == "stress":
-        check_stress(verdict)
-    else:
-        check_tests(verdict)
+    {"stress": check_stress, "some": check_some, "test": check_tests}[what](verdict)
     # How close it was.
     for line in verdict.comments:
         if match := re.search(r"CPU \d+: \d+ pages( taken)?, at least .*|"
