@@ -26,19 +26,41 @@ done
 cat patches/6.12/*.patch > "$O/queue"
 ! grep -q '^new file mode' "$O/queue" || complain "a patch adds a file"
 diff <(cd patches/6.12 && ls -- *.patch) patches/6.12/series || complain "series"
-lines=$(grep -c '^+[^+]' "$O/queue")
-files=$(grep '^diff --git' "$O/queue" | sort -u | wc -l)
-echo "queue: $files files, $lines lines inserted"
-if [ "$files" -ge 20 ] || [ "$lines" -ge 250 ]; then
-	complain "the queue is over its budget"
+# size PATCH...: files and lines of the kernel that they change.
+size()
+{
+	files=$(cat "$@" | grep '^diff --git' | sort -u | wc -l)
+	lines=$(cat "$@" | grep -c '^+[^+]')
+}
+
+# The feature's own hooks have a budget; their users, from 0100 on, are counted apart.
+size patches/6.12/00*.patch
+echo "hooks: $files files, $lines lines inserted"
+if [ "$files" -gt 26 ] || [ "$lines" -ge 250 ]; then
+	complain "the hooks are over their budget of 26 files and 250 lines"
+fi
+mapfile -t users < <(find patches/6.12 -name '0[1-9]*.patch')
+if [ ${#users[@]} -gt 0 ]; then
+	size "${users[@]}"
+	echo "users: $files files, $lines lines inserted"
 fi
 
-# Layers: mechanism knows no class names, policy no page tables.
-! grep -nE 'STACK_CLASS_|stack_class' mm/kstack.[ch] mm/kstack_trim.c \
-	arch/x86/kernel/stack_policy.c arch/x86/include/asm/kstack.h ||
-	complain "a class name in the mechanism"
-! grep -nE 'pte_|ptep' kernel/stack_policy.c kernel/stack_policy_trim.c ||
-	complain "a page table in the policy"
+# A file that is nobody's: each is built by the queue, and has a room.
+mapfile -t rooms < <(kernel_files)
+for file in "${rooms[@]}"; do
+	grep -q "^+.*[ 	]$(basename "${file%.c}").o" "$O/queue" ||
+		complain "$file is not built: name it in the queue's Makefiles"
+	grep -q "^\`\`$file\`\` " Documentation/mm/stack-policy.rst ||
+		complain "$file has no room: name it in Documentation/mm/stack-policy.rst"
+done
+
+# Layers: mechanism knows no class names, policy no page tables; the reserve no stacks.
+mapfile -t mechanism < <(printf '%s\n' "${rooms[@]}" | grep -v ^kernel/)
+! grep -nE 'STACK_CLASS_|stack_class' "${mechanism[@]}" mm/kstack.h include/linux/kstack.h \
+	arch/x86/include/asm/kstack.h || complain "a class name in the mechanism"
+mapfile -t policy < <(printf '%s\n' "${rooms[@]}" | grep ^kernel/)
+! grep -nE 'pte_|ptep' "${policy[@]}" || complain "a page table in the policy"
+! grep -nE 'struct kstack |task_struct' mm/kstack_reserve.c || complain "a stack in the reserve"
 
 mapfile -t ignore < <(sed 's/#.*//; /^ *$/d; s/ *$//' harness/checkpatch.tolerated)
 for file in "${code[@]}"; do
@@ -49,15 +71,16 @@ for file in "${code[@]}"; do
 		complain "checkpatch: $file"
 done
 
-for object in kernel/stack_policy.o kernel/stack_policy_map.o kernel/stack_policy_report.o \
-	kernel/stack_policy_trim.o mm/kstack.o mm/kstack_trim.o arch/x86/kernel/stack_policy.o; do
-	touch "$src/${object%.o}.c"
-	make_kernel C=1 CF=-D__CHECK_ENDIAN__ "$object" 2>&1 |
-		grep -E "(${object%.o}.c|k?stack_?policy.h|kstack.h).*(warning|error):" &&
-		complain "sparse: $object"
+for file in "${rooms[@]}"; do
+	touch "$src/$file"
+	make_kernel C=1 CF=-D__CHECK_ENDIAN__ "${file%.c}.o" 2>&1 |
+		grep -E "($file|k?stack_?policy.h|kstack.h).*(warning|error):" &&
+		complain "sparse: $file"
 done
-perl "$src/scripts/kernel-doc" -none include/linux/stack_policy.h mm/kstack.c mm/kstack_trim.c \
-	arch/x86/kernel/stack_policy.c 2>&1 | grep . && complain kernel-doc
+perl "$src/scripts/kernel-doc" -none include/linux/stack_policy.h "${rooms[@]}" 2>&1 | grep . &&
+	complain kernel-doc
+harness/arrows.py "$obj" Documentation/mm/stack-policy.rst "${rooms[@]}" ||
+	complain "what calls what is not as drawn"
 
 shellcheck -x -P harness harness/*.sh tools/verification/stack_policy/run.sh .ci/run ||
 	complain shellcheck

@@ -3,14 +3,13 @@
 cd "$(dirname "$0")" || exit
 . ./lib.sh
 
-objects=(kernel/stack_policy{,_report,_trim}.o mm/kstack{,_trim}.o kernel/fork.o
-	kernel/kthread.o kernel/sched/core.o arch/x86/kernel/{stack_policy,traps}.o
+objects=(kernel/fork.o kernel/kthread.o kernel/sched/core.o arch/x86/kernel/traps.o
 	arch/x86/mm/fault.o fs/proc/base.o)
 
 # build_with NAME OPTION...: beside the usual objects.
 build_with()
 {
-	local option maps=()
+	local option file ours=()
 	obj=$O/configs/$1
 	mkdir -p "$obj"
 	{
@@ -24,8 +23,13 @@ build_with()
 		*) grep -qx "$option" "$obj/.config" ;;
 		esac || die "option $option did not survive"
 	done
-	! grep -qx CONFIG_STACK_POLICY_MAPS=y "$obj/.config" || maps=(kernel/stack_policy_map.o)
-	make_kernel -j"$jobs" "${objects[@]}" "${maps[@]}"
+	for file in $(kernel_files); do
+		# Of all files it alone has an option of its own.
+		[ "$file" != kernel/stack_policy_map.c ] ||
+			grep -qx CONFIG_STACK_POLICY_MAPS=y "$obj/.config" || continue
+		ours+=("${file%.c}.o")
+	done
+	make_kernel -j"$jobs" "${objects[@]}" "${ours[@]}"
 }
 
 prepare_source
