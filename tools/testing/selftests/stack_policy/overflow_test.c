@@ -44,7 +44,7 @@ static int pin(void)
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set) ? -1 : cpu;
+	return checked(sched_setaffinity(0, sizeof(set), &set)) ? -1 : cpu;
 }
 
 static int trace_faults(int on)
@@ -105,9 +105,9 @@ FIXTURE_SETUP(overflow)
 {
 	if (access(MODULE "window", W_OK))
 		SKIP(return, "stack_policy_testmod.ko is not loaded");
-	ASSERT_EQ(0, spit(TABLE, "default"));
-	ASSERT_EQ(0, clear_trace());
-	ASSERT_EQ(0, trace_faults(1));
+	ASSERT_OK(spit(TABLE, "default"));
+	ASSERT_OK(clear_trace());
+	ASSERT_OK(trace_faults(1));
 }
 FIXTURE_TEARDOWN(overflow)
 {
@@ -120,9 +120,9 @@ static void read_disk(volatile unsigned long *done)
 {
 	void *block = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			   -1, 0);
-	int disk = open(DISK, O_RDONLY | O_DIRECT);
+	int disk = checked(open(DISK, O_RDONLY | O_DIRECT));
 
-	while (pread(disk, block, 4096, (*done % 1024) * 4096) == 4096)
+	while (checked(pread(disk, block, 4096, (*done % 1024) * 4096)) == 4096)
 		(*done)++;
 	_exit(1);
 }
@@ -148,7 +148,7 @@ static void route_disk_interrupts(int cpu)
 /* In a child: open windows at @offset and above, as long as the stack has edges. */
 static int open_windows(long offset)
 {
-	pid_t child = fork();
+	pid_t child = must_fork();
 	int status;
 
 	if (!child) {
@@ -156,12 +156,12 @@ static int open_windows(long offset)
 		for (int i = 0; i < 5; i++) {
 			/* For the reader to send a request and wait for it. */
 			usleep(100);
-			if (spit_number(MODULE "window", offset + 8 * i))
+			if (checked(spit_number(MODULE "window", offset + 8 * i)))
 				_exit(1);
 		}
 		_exit(0);
 	}
-	return waitpid(child, &status, 0) == child ? status : -1;
+	return checked(waitpid(child, &status, 0)) == child ? status : -1;
 }
 
 /*
@@ -181,7 +181,7 @@ TEST_F_TIMEOUT(overflow, disk_interrupts_are_not_lost, 240)
 		SKIP(return, "no " DISK);
 	expect_overflow("allowed", "test-disk");
 	route_disk_interrupts(sysconf(_SC_NPROCESSORS_ONLN) > 1);
-	reader = fork();
+	reader = must_fork();
 	if (!reader) {
 		pin();
 		read_disk(done);
@@ -336,7 +336,8 @@ static int load_chain(int links[MAX_LINKS])
 
 	for (int i = 0; i < MAX_LINKS - 1; i++) {
 		links[i] = load_link(types, progs, i + 1);
-		if (links[i] < 0 || map_op(BPF_MAP_UPDATE_ELEM, progs, i, &links[i], 0))
+		if (links[i] < 0 ||
+		    checked(map_op(BPF_MAP_UPDATE_ELEM, progs, i, &links[i], 0)))
 			return -1;
 	}
 	close(types);
@@ -370,12 +371,12 @@ static int grown(void)
  */
 static int run_chains(const int links[MAX_LINKS], int repeat)
 {
-	pid_t child = fork();
+	pid_t child = must_fork();
 	int status;
 
 	if (!child) {
 		for (int i = MAX_LINKS - 8; i >= 1 && !grown(); i--) {
-			if (run_prog(links[i], 1))
+			if (checked(run_prog(links[i], 1)))
 				_exit(1);
 			if (number(MINE, "high_water_bytes") < 8192 - 1024)
 				continue;
@@ -385,7 +386,7 @@ static int run_chains(const int links[MAX_LINKS], int repeat)
 		}
 		_exit(0);
 	}
-	return waitpid(child, &status, 0) == child ? status : -1;
+	return checked(waitpid(child, &status, 0)) == child ? status : -1;
 }
 
 /*
@@ -400,16 +401,16 @@ TEST_F_TIMEOUT(overflow, bpf_cannot_lose_the_timer, 300)
 
 	if (progs < 0 && errno == ENOSYS)
 		SKIP(return, "kernel without CONFIG_BPF_SYSCALL");
-	ASSERT_LE(0, progs) TH_LOG("%s", strerror(errno));
+	ASSERT_OK(progs);
 	ASSERT_LE(0, pin());
 	/* Within what a chain can reach. */
-	ASSERT_EQ(0, spit(TABLE, "task=8/32"));
+	ASSERT_OK(spit(TABLE, "task=8/32"));
 	expect_overflow("allowed", "test-bpf");
 	for (rounds = 0; rounds < 256 && (rounds < 64 || !raised); rounds++) {
 		int leaf = load_leaf(8 + rounds % 64 * 8);
 
-		ASSERT_LE(0, leaf) TH_LOG("%s", strerror(errno));
-		ASSERT_EQ(0, map_op(BPF_MAP_UPDATE_ELEM, progs, MAX_LINKS - 1, &leaf, 0));
+		ASSERT_OK(leaf);
+		ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, progs, MAX_LINKS - 1, &leaf, 0));
 		close(leaf);
 		/* From a short chain, which does not get anywhere near the edge. */
 		if (!repeat)
@@ -429,7 +430,7 @@ TEST_F_TIMEOUT(overflow, bpf_cannot_lose_the_timer, 300)
 	ASSERT_LT(32, overflows() - before);
 }
 
-/* A cgroup with @max bytes, or -1. */
+/* A cgroup with @max bytes. 0, or negative. */
 static int make_group(const char *max)
 {
 	spit(CGROUP "cgroup.subtree_control", "+memory");
@@ -460,15 +461,13 @@ static int members(void)
 /* In the group: @nr children that overflow down to @bytes and stay there. */
 static void block_deep(int nr, const char *bytes)
 {
-	if (spit(GROUP "cgroup.procs", "0"))
+	if (checked(spit(GROUP "cgroup.procs", "0")))
 		_exit(1);
 	for (int i = 0; i < nr; i++) {
-		pid_t child = fork();
+		pid_t child = checked(fork());
 
-		if (!child) {
-			spit(MODULE "block", bytes);
-			_exit(0);
-		}
+		if (!child)
+			_exit(!!checked(spit(MODULE "block", bytes)));
 		if (child < 0)
 			break;
 	}
@@ -499,13 +498,13 @@ TEST_F_TIMEOUT(overflow, charged_while_blocked, 120)
 
 	ASSERT_EQ(0, make_group("max"));
 	expect_overflow("allowed", "test-blocked");
-	child = fork();
+	child = must_fork();
 	if (!child)
 		block_deep(50, "30000");
 	charged = wait_for_stat(GROUP "memory.stat", "kernel_stack", full);
 	EXPECT_LE(full, charged);
 	EXPECT_GE(full + 32 * 1024, charged);
-	EXPECT_EQ(0, spit(GROUP "cgroup.kill", "1"));
+	EXPECT_OK(spit(GROUP "cgroup.kill", "1"));
 	waitpid(child, NULL, 0);
 	for (tries = 0; number(GROUP "memory.stat", "kernel_stack") && tries < 200; tries++)
 		usleep(50 * 1000);
@@ -525,14 +524,14 @@ TEST_F_TIMEOUT(overflow, too_many_deep_stacks_die_alone, 120)
 
 	ASSERT_EQ(0, make_group("64M"));
 	expect_overflow("allowed", "test-hostile");
-	child = fork();
+	child = must_fork();
 	if (!child)
 		block_deep(3000, "30000");
 	kills = wait_for_stat(GROUP "memory.events", "oom_group_kill", 1);
 	TH_LOG("%ld kills, %ld kB of stacks at most 64 MB", kills,
 	       number(GROUP "memory.stat", "kernel_stack") / 1024);
 	EXPECT_LE(1, kills);
-	spit(GROUP "cgroup.kill", "1");
+	EXPECT_OK(spit(GROUP "cgroup.kill", "1"));
 	waitpid(child, NULL, 0);
 	/* Both counters are final when nobody is left to be killed. */
 	for (int tries = 0; members() && tries < 1000; tries++)
@@ -552,14 +551,14 @@ TEST_F(overflow, sites_can_be_read_back)
 	int status;
 
 	expect_overflow("allowed", "test-sites");
-	ASSERT_EQ(0, spit(SITES, "0"));
+	ASSERT_OK(spit(SITES, "0"));
 	ASSERT_STREQ("", slurp(SITES));
 	before = overflows();
 	for (int i = 0; i < 3; i++) {
-		child = fork();
+		child = must_fork();
 		if (!child)
-			_exit(!!spit(MODULE "recurse", "30000"));
-		ASSERT_EQ(child, waitpid(child, &status, 0));
+			_exit(!!checked(spit(MODULE "recurse", "30000")));
+		ASSERT_OK(waitpid(child, &status, 0));
 		ASSERT_EQ(0, status);
 	}
 	after = overflows();
@@ -640,7 +639,7 @@ TEST_F_TIMEOUT(overflow, xfs_with_2000_threads_of_one_page, 300)
 	if (access("/mnt/xfs/mounted", R_OK))
 		SKIP(return, "no XFS on /mnt/xfs");
 	expect_overflow("allowed", "test-xfs");
-	ASSERT_EQ(0, spit(TABLE, "task=4/32"));
+	ASSERT_OK(spit(TABLE, "task=4/32"));
 	grown = load_file_system();
 	TH_LOG("%ld overflows", grown);
 	ASSERT_LT(0, grown);
@@ -658,10 +657,10 @@ TEST_F_TIMEOUT(overflow, blocked_with_the_runqueue_locked, 120)
 
 	ASSERT_EQ(0, make_group("max"));
 	expect_overflow("allowed", "test-blocked");
-	ASSERT_EQ(0, spit(SITES, "0"));
+	ASSERT_OK(spit(SITES, "0"));
 	for (int i = 0; i < 20; i++) {
 		snprintf(bytes, sizeof(bytes), "%d", 11000 + i * 50);
-		child = fork();
+		child = must_fork();
 		if (!child)
 			block_deep(100, bytes);
 	}

@@ -59,11 +59,11 @@ TEST_F(table, reads_default)
 
 TEST_F(table, write_one_class)
 {
-	ASSERT_EQ(0, spit(TABLE, "user-worker=16/24"));
+	ASSERT_OK(spit(TABLE, "user-worker=16/24"));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "user-worker=16/24"));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=12/32 kthread=12/32"));
 	/* Lines are words as well. */
-	ASSERT_EQ(0, spit(TABLE, "task=16/32\nkthread=20/32\n"));
+	ASSERT_OK(spit(TABLE, "task=16/32\nkthread=20/32\n"));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/32 kthread=20/32"));
 }
 
@@ -98,25 +98,31 @@ TEST_F(table, new_threads_get_the_new_size)
 	int status;
 
 	ASSERT_EQ(12, number(MINE, "mapped_kb"));
-	ASSERT_EQ(0, spit(TABLE, "task=20/24"));
-	child = fork();
+	ASSERT_OK(spit(TABLE, "task=20/24"));
+	child = must_fork();
 	if (!child)
 		_exit(number(MINE, "mapped_kb") != 20 ||
 		      number(MINE, "populate_kb") != 20 ||
 		      number(MINE, "limit_kb") != 24);
-	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_OK(waitpid(child, &status, 0));
 	ASSERT_EQ(0, status);
 	/* The one that was there before has what it had. */
 	ASSERT_EQ(12, number(MINE, "mapped_kb"));
 }
 
+static int become_nobody(void)
+{
+	return checked(setresgid(65534, 65534, 65534)) ?:
+	       checked(setresuid(65534, 65534, 65534));
+}
+
 TEST_F(table, unprivileged)
 {
-	pid_t child = fork();
+	pid_t child = must_fork();
 	int status;
 
 	if (!child) {
-		if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
+		if (become_nobody())
 			_exit(1);
 		if (strcmp(slurp(TABLE), DEFAULT))
 			_exit(2);
@@ -128,10 +134,10 @@ TEST_F(table, unprivileged)
 		if (*slurp("/proc/1/stack_policy") || errno != EACCES)
 			_exit(5);
 		/* Own file: as for any S_IRUSR file of a task that may be dumped. */
-		execl("/proc/self/exe", "stack_policy_test", "own", NULL);
+		checked(execl("/proc/self/exe", "stack_policy_test", "own", NULL));
 		_exit(6);
 	}
-	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_OK(waitpid(child, &status, 0));
 	ASSERT_EQ(0, status);
 	ASSERT_STREQ(DEFAULT, slurp(TABLE));
 }
@@ -145,9 +151,9 @@ TEST_F(table, overflow_action)
 	ASSERT_EQ(-EINVAL, spit_bytes(ACTION, "panic\0x", 7));
 	ASSERT_EQ(-EINVAL, spit(ACTION, ""));
 	ASSERT_STREQ("survive\n", slurp(ACTION));
-	ASSERT_EQ(0, spit(ACTION, "panic\n"));
+	ASSERT_OK(spit(ACTION, "panic\n"));
 	ASSERT_STREQ("panic\n", slurp(ACTION));
-	ASSERT_EQ(0, spit(ACTION, "survive"));
+	ASSERT_OK(spit(ACTION, "survive"));
 }
 
 TEST_F(table, own_thread)
@@ -163,19 +169,18 @@ TEST_F(table, own_thread)
 TEST_F(table, own_thread_as_a_user)
 {
 	int status;
-	pid_t child = fork();
+	pid_t child = must_fork();
 
 	if (!child) {
 		long used;
 
 		/* The files are root's without that, as the IDs have changed. */
-		if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534) ||
-		    prctl(PR_SET_DUMPABLE, 1))
+		if (become_nobody() || checked(prctl(PR_SET_DUMPABLE, 1)))
 			_exit(1);
 		used = number(MINE, "high_water_bytes");
 		_exit(used <= 0 ? 2 : used % 1024 ? 3 : 0);
 	}
-	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_OK(waitpid(child, &status, 0));
 	ASSERT_EQ(0, status);
 }
 
@@ -185,7 +190,7 @@ TEST_F(table, thousand_threads_cost_12_kb_each)
 	long before = kernel_stack_kb(), with;
 	int ends[2];
 
-	ASSERT_EQ(0, start_sleepers(threads, 1000, ends));
+	ASSERT_OK(start_sleepers(threads, 1000, ends));
 	with = kernel_stack_kb();
 	stop_sleepers(threads, 1000, ends);
 	/* Per-CPU deltas of the counter are folded in late. */
@@ -280,7 +285,8 @@ static int fail_nth(int fd, int nth)
 {
 	char text[16] = "";
 
-	if (pread(fd, text, sizeof(text) - 1, 0) <= 0 || dprintf(fd, "%d", nth) <= 0)
+	if (checked(pread(fd, text, sizeof(text) - 1, 0)) <= 0 ||
+	    checked(dprintf(fd, "%d", nth)) <= 0)
 		return -1;
 	return atoi(text);
 }
@@ -331,7 +337,7 @@ static void *run_vcpu(void *data)
 	spit(MODULE "deep", "20000");
 	t->was_task = !!strstr(slurp(MINE), "class: task\n");
 	t->before_kb = number(MINE, "mapped_kb");
-	t->ret = ioctl(t->vcpu, KVM_RUN, 0);
+	t->ret = checked(ioctl(t->vcpu, KVM_RUN, 0));
 	t->is_vcpu = !!strstr(slurp(MINE), "class: kvm-vcpu\n");
 	t->after_kb = number(MINE, "mapped_kb");
 	t->pages = pages_of(syscall(SYS_gettid));
@@ -349,7 +355,7 @@ TEST_F(table, kvm_run_promotes_thread_a_then_b)
 		struct vcpu_thread t = { .vcpu = vcpu };
 		pthread_t thread;
 
-		ASSERT_EQ(0, pthread_create(&thread, NULL, run_vcpu, &t));
+		ASSERT_OK(-pthread_create(&thread, NULL, run_vcpu, &t));
 		pthread_join(thread, NULL);
 		ASSERT_EQ(0, t.ret);
 		ASSERT_EQ(KVM_EXIT_HLT, run->exit_reason);
@@ -378,7 +384,7 @@ static void *run_vcpu_short(void *data)
 		t->was_task &= !!strstr(slurp(MINE), "class: task\n");
 		t->was_task &= number(MINE, "mapped_kb") == 12;
 	}
-	t->ret = ioctl(t->vcpu, KVM_RUN, 0);
+	t->ret = checked(ioctl(t->vcpu, KVM_RUN, 0));
 	t->is_vcpu = !!strstr(slurp(MINE), "class: kvm-vcpu\n");
 	t->after_kb = number(MINE, "mapped_kb");
 	return NULL;
@@ -392,7 +398,7 @@ TEST_F(table, kvm_run_without_memory_fails_cleanly)
 
 	if (t.vcpu < 0 || allow_failures() < 0)
 		SKIP(return, "no KVM here, or no CONFIG_FAULT_INJECTION");
-	ASSERT_EQ(0, pthread_create(&thread, NULL, run_vcpu_short, &t));
+	ASSERT_OK(-pthread_create(&thread, NULL, run_vcpu_short, &t));
 	pthread_join(thread, NULL);
 	ASSERT_EQ(1, t.was_task);
 	ASSERT_EQ(0, t.ret);
@@ -440,15 +446,15 @@ TEST_F(maps, sysctl_and_map_are_one_table)
 {
 	struct entry row, new = { 20, 28 };
 
-	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->policy, TASK, &row, 0));
+	ASSERT_OK(map_op(BPF_MAP_LOOKUP_ELEM, self->policy, TASK, &row, 0));
 	ASSERT_EQ(12, row.populate_kb);
 	ASSERT_EQ(32, row.limit_kb);
-	ASSERT_EQ(0, spit(TABLE, "task=16/24"));
-	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->policy, TASK, &row, 0));
+	ASSERT_OK(spit(TABLE, "task=16/24"));
+	ASSERT_OK(map_op(BPF_MAP_LOOKUP_ELEM, self->policy, TASK, &row, 0));
 	ASSERT_EQ(16, row.populate_kb);
 	ASSERT_EQ(24, row.limit_kb);
-	ASSERT_EQ(0, map_op(BPF_MAP_UPDATE_ELEM, self->policy, KTHREAD, &new, BPF_ANY));
-	ASSERT_EQ(0, map_op(BPF_MAP_UPDATE_ELEM, self->policy, USER_WORKER, &new, BPF_EXIST));
+	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, KTHREAD, &new, BPF_ANY));
+	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, USER_WORKER, &new, BPF_EXIST));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/24 kthread=20/28 kthread-big=32/32 "));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), " user-worker=20/28\n"));
 }
@@ -475,15 +481,14 @@ TEST_F(maps, cannot_be_an_inner_map)
 	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4,
 				.value_size = sizeof(struct entry),
 				.max_entries = NR_CLASSES, .map_flags = BPF_F_RDONLY_PROG };
-	int template = bpf(BPF_MAP_CREATE, &attr), outer;
+	int template = checked(bpf(BPF_MAP_CREATE, &attr)), outer;
 	union bpf_attr outer_attr = { .map_type = BPF_MAP_TYPE_ARRAY_OF_MAPS, .key_size = 4,
 				      .value_size = 4, .max_entries = 1,
 				      .inner_map_fd = template };
 
 	ASSERT_LE(0, template);
-	outer = bpf(BPF_MAP_CREATE, &outer_attr);
-	ASSERT_LE(0, outer);
-	ASSERT_EQ(0, map_op(BPF_MAP_UPDATE_ELEM, outer, 0, &template, 0));
+	ASSERT_OK(outer = bpf(BPF_MAP_CREATE, &outer_attr));
+	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, outer, 0, &template, 0));
 	ASSERT_EQ(-EINVAL, map_op(BPF_MAP_UPDATE_ELEM, outer, 0, &self->policy, 0));
 	outer_attr.inner_map_fd = self->policy;
 	ASSERT_EQ(-1, bpf(BPF_MAP_CREATE, &outer_attr));
@@ -511,7 +516,7 @@ TEST_F(maps, stats_are_read_only)
 
 	ASSERT_EQ(-EPERM, map_op(BPF_MAP_UPDATE_ELEM, self->stats, TASK, &s, 0));
 	ASSERT_EQ(-EPERM, map_op(BPF_MAP_DELETE_ELEM, self->stats, TASK, NULL, 0));
-	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &s, 0));
+	ASSERT_OK(map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &s, 0));
 	ASSERT_LT(0, s.threads);
 	ASSERT_LE(4 * s.threads, s.mapped_kb);
 	ASSERT_GE(32 * s.threads, s.mapped_kb);
@@ -540,7 +545,7 @@ TEST_F(maps, programs_cannot_write_the_table)
 		.insn_cnt = sizeof(insns) / sizeof(*insns),
 		.license = (unsigned long)"GPL",
 	};
-	int fd = bpf(BPF_PROG_LOAD, &attr);
+	int fd = checked(bpf(BPF_PROG_LOAD, &attr));
 
 	ASSERT_LE(0, fd);
 	close(fd);
@@ -557,9 +562,9 @@ TEST_F(maps, stats_count_threads)
 	unsigned long long exits = 0;
 	int ends[2], tries = 0;
 
-	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &before, 0));
-	ASSERT_EQ(0, start_sleepers(threads, 500, ends));
-	ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &with, 0));
+	ASSERT_OK(map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &before, 0));
+	ASSERT_OK(start_sleepers(threads, 500, ends));
+	ASSERT_OK(map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &with, 0));
 	stop_sleepers(threads, 500, ends);
 	/* A few of those before may have been on their way out. */
 	ASSERT_LE(before.threads + 490, with.threads);
@@ -578,17 +583,17 @@ TEST_F(maps, stats_count_threads)
 
 TEST_F(maps, unprivileged_cannot_open)
 {
-	pid_t child = fork();
+	pid_t child = must_fork();
 	int status;
 
 	if (!child) {
 		struct bpf_map_info info;
 
-		if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
+		if (become_nobody())
 			_exit(1);
 		_exit(map_by_name("stack_policy", &info) >= 0 || errno != EPERM);
 	}
-	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_OK(waitpid(child, &status, 0));
 	ASSERT_EQ(0, status);
 }
 
@@ -601,7 +606,7 @@ TEST_F(maps, bpftool_prints_names)
 		SKIP(return, "no bpftool");
 	p = popen("bpftool map list; bpftool map dump name stack_policy;"
 		  "bpftool map dump name stack_stats", "r");
-	ASSERT_NE(NULL, p);
+	ASSERT_NE(NULL, p) TH_LOG("popen: %s", strerror(errno));
 	ASSERT_LT(0, fread(text, 1, sizeof(text) - 1, p));
 	ASSERT_EQ(0, pclose(p));
 	ASSERT_NE(NULL, strstr(text, "name stack_policy"));
@@ -629,9 +634,9 @@ FIXTURE_TEARDOWN(stack)
 TEST_F(stack, ensure_grows_the_callers_stack)
 {
 	ASSERT_EQ(3, pages_of(syscall(SYS_gettid)));
-	ASSERT_EQ(0, spit(MODULE "ensure", "1000"));
+	ASSERT_OK(spit(MODULE "ensure", "1000"));
 	ASSERT_EQ(0, number(MINE, "grows_ensure"));
-	ASSERT_EQ(0, spit(MODULE "ensure", "16000"));
+	ASSERT_OK(spit(MODULE "ensure", "16000"));
 	ASSERT_EQ(1, number(MINE, "grows_ensure"));
 	ASSERT_LE(16, atol(slurp(MODULE "ensure")));
 	ASSERT_EQ(0, number(MINE, "grows_fault"));
@@ -646,14 +651,14 @@ TEST_F(stack, ensure_stops_at_the_class_limit)
 	pid_t child;
 	int status;
 
-	ASSERT_EQ(0, spit(TABLE, "task=8/16"));
-	child = fork();
+	ASSERT_OK(spit(TABLE, "task=8/16"));
+	child = must_fork();
 	if (!child)
 		_exit(spit(MODULE "ensure", "20000") != -EOVERFLOW ||
 		      atol(slurp(MODULE "ensure")) != 8 || number(MINE, "grows_ensure") ||
-		      spit(MODULE "ensure", "12000") ||
+		      checked(spit(MODULE "ensure", "12000")) ||
 		      atol(slurp(MODULE "ensure")) != 16);
-	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_OK(waitpid(child, &status, 0));
 	ASSERT_EQ(0, status);
 }
 
@@ -662,7 +667,7 @@ TEST_F(stack, overflow_survives_with_contents_intact)
 {
 	expect_overflow("expected", "test-overflow");
 	for (int i = 0; i < 3; i++) {
-		ASSERT_EQ(0, spit_number(MODULE "recurse", 32768 - 2048));
+		ASSERT_OK(spit_number(MODULE "recurse", 32768 - 2048));
 		ASSERT_EQ(32, atol(slurp(MODULE "recurse")));
 	}
 	/* Once more after each time that it was trimmed. */
@@ -674,7 +679,7 @@ TEST_F(stack, overflow_survives_with_contents_intact)
 /* What was asked for does not overflow: the harness fails on a report. */
 TEST_F(stack, ensured_depth_does_not_fault)
 {
-	ASSERT_EQ(0, spit_number(MODULE "deep", 27000));
+	ASSERT_OK(spit_number(MODULE "deep", 27000));
 	ASSERT_EQ(0, number(MINE, "grows_fault"));
 	/* To the word: the last frame is less than 500 bytes. */
 	ASSERT_LE(27000, number(MINE, "high_water_bytes"));
@@ -683,7 +688,7 @@ TEST_F(stack, ensured_depth_does_not_fault)
 
 static void *use_much(void *arg)
 {
-	spit_number(MODULE "recurse", 11000);
+	checked(spit_number(MODULE "recurse", 11000));
 	return NULL;
 }
 
@@ -705,12 +710,12 @@ TEST_F(stack, who_gets_a_cached_stack_sees_nothing_of_the_last_thread)
 
 	CPU_ZERO(&set);
 	CPU_SET(0, &set);
-	ASSERT_EQ(0, sched_setaffinity(0, sizeof(set), &set));
+	ASSERT_OK(sched_setaffinity(0, sizeof(set), &set));
 	for (int i = 0; i < 20; i++) {
-		ASSERT_EQ(0, pthread_create(&thread, NULL, use_much, NULL));
+		ASSERT_OK(-pthread_create(&thread, NULL, use_much, NULL));
 		pthread_join(thread, NULL);
 		usleep(10 * 1000);
-		ASSERT_EQ(0, pthread_create(&thread, NULL, own_high_water, &most));
+		ASSERT_OK(-pthread_create(&thread, NULL, own_high_water, &most));
 		pthread_join(thread, NULL);
 	}
 	ASSERT_LT(500, most);
@@ -720,7 +725,7 @@ TEST_F(stack, who_gets_a_cached_stack_sees_nothing_of_the_last_thread)
 /* A read below the mapped part, with a fixup, is an error and not a growth. */
 TEST_F(stack, read_with_fixup_does_not_grow)
 {
-	ASSERT_EQ(0, spit(MODULE "peek", "32760"));
+	ASSERT_OK(spit(MODULE "peek", "32760"));
 	ASSERT_EQ(-EFAULT, spit(MODULE "peek", "0"));
 	ASSERT_EQ(-EFAULT, spit(MODULE "peek", "20000"));
 	ASSERT_EQ(12, number(MINE, "mapped_kb"));
@@ -738,18 +743,18 @@ TEST_F_TIMEOUT(stack, user_access_at_the_edge, 120)
 
 	expect_overflow("allowed", "test-edge");
 	for (long offset = 0; offset < 1024; offset += 8) {
-		pid_t child = fork();
+		pid_t child = must_fork();
 		int status;
 
 		if (!child) {
 			char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-			if (spit_number(MODULE "edge", (long)page + offset))
+			if (checked(spit_number(MODULE "edge", (long)page + offset)))
 				_exit(1);
 			_exit(number(MINE, "grows_fault") ? 2 : 0);
 		}
-		ASSERT_EQ(child, waitpid(child, &status, 0));
+		ASSERT_OK(waitpid(child, &status, 0));
 		ASSERT_NE(1, WEXITSTATUS(status)) TH_LOG("SP %ld bytes above", offset);
 		ASSERT_EQ(1, WIFEXITED(status));
 		grown += WEXITSTATUS(status) == 2;
@@ -784,16 +789,15 @@ TEST_F(stack, page_tables_agree_with_the_table)
 	int ring;
 
 	ASSERT_EQ(1, threads_of_class("task", 12));
-	ASSERT_EQ(0, spit(TABLE, "user-worker=20/24"));
-	ring = syscall(SYS_io_uring_setup, 4, &params);
-	ASSERT_LE(0, ring);
+	ASSERT_OK(spit(TABLE, "user-worker=20/24"));
+	ASSERT_OK(ring = syscall(SYS_io_uring_setup, 4, &params));
 	ASSERT_EQ(1, threads_of_class("user-worker", 20));
 	close(ring);
 }
 
 TEST_F(stack, big_kthreads_own_all_pages)
 {
-	ASSERT_EQ(0, spit(MODULE "big", "50"));
+	ASSERT_OK(spit(MODULE "big", "50"));
 	ASSERT_EQ(50, atol(slurp(MODULE "big")));
 }
 
@@ -823,7 +827,7 @@ TEST_F_TIMEOUT(stack, big_kthreads_under_memory_pressure, 120)
 	/* This too can fail, until it is done. */
 	while (FAIL("probability", "0"))
 		;
-	ASSERT_TRUE(!ret || ret == -ENOMEM) TH_LOG("%ld", ret);
+	ASSERT_TRUE(!ret || ret == -ENOMEM) TH_LOG("%s", strerror(-ret));
 	ASSERT_LT(0, failed);
 	ASSERT_LT(0, made);
 }
@@ -835,18 +839,18 @@ TEST_F(stack, tracepoints)
 
 	if (access(TRACING "events/stack_policy", X_OK))
 		SKIP(return, "no tracefs");
-	ASSERT_EQ(0, clear_trace());
-	ASSERT_EQ(0, spit(TRACING "events/stack_policy/enable", "1"));
-	child = fork();
+	ASSERT_OK(clear_trace());
+	ASSERT_OK(spit(TRACING "events/stack_policy/enable", "1"));
+	child = must_fork();
 	if (!child) {
-		spit(MODULE "ensure", "12000");
+		checked(spit(MODULE "ensure", "12000"));
 		spit(MODULE "ensure", "40000");
 		expect_overflow("allowed", "test-trace");
-		_exit(!!spit_number(MODULE "recurse", 24000));
+		_exit(!!checked(spit_number(MODULE "recurse", 24000)));
 	}
-	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_OK(waitpid(child, &status, 0));
 	ASSERT_EQ(0, status);
-	ASSERT_EQ(0, spit(TRACING "events/stack_policy/enable", "0"));
+	ASSERT_OK(spit(TRACING "events/stack_policy/enable", "0"));
 	ASSERT_EQ(1, traced("stack_grow: class=task bytes=12000 from=12288 to=16384 ret=0"));
 	ASSERT_LE(1, traced("stack_fault: pid="));
 }
@@ -863,16 +867,16 @@ TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 300)
 
 	if (spit(CGROUP "cgroup.subtree_control", "+memory"))
 		SKIP(return, "no memory cgroup");
-	ASSERT_EQ(0, mkdir(CGROUP "stack_policy_test", 0755));
-	child = fork();
+	ASSERT_OK(mkdir(CGROUP "stack_policy_test", 0755));
+	child = must_fork();
 	if (!child) {
-		if (spit(CGROUP "stack_policy_test/cgroup.procs", "0"))
+		if (checked(spit(CGROUP "stack_policy_test/cgroup.procs", "0")))
 			_exit(1);
 		/* First, as the libc keeps what threads leave, and forks copy it. */
 		if (fork_many(2000) || start_sleepers(threads, 200, ends))
 			_exit(2);
 		/* Grown pages are charged as well: 20 kB of stack more. */
-		child = fork();
+		child = must_fork();
 		if (!child)
 			_exit(spit(MODULE "hold", "25000"));
 		do {	/* The figure is flushed every two seconds. */
@@ -886,7 +890,7 @@ TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 300)
 		stop_sleepers(threads, 200, ends);
 		_exit(0);
 	}
-	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_OK(waitpid(child, &status, 0));
 	EXPECT_EQ(0, status);
 	tries = 0;
 	do {
@@ -909,8 +913,8 @@ TEST_F(stack, growth_for_another_cgroup)
 
 	if (spit(CGROUP "cgroup.subtree_control", "+memory"))
 		SKIP(return, "no memory cgroup");
-	ASSERT_EQ(0, mkdir(group, 0755));
-	child = fork();
+	ASSERT_OK(mkdir(group, 0755));
+	child = must_fork();
 	if (!child)
 		_exit(spit(CGROUP "stack_policy_test/cgroup.procs", "0") ? 1 :
 		      -spit(MODULE "grow_for", "1"));
@@ -944,7 +948,7 @@ TEST_F(stack, kcore_reads_areas_with_holes)
 		SKIP(return, "no /proc/kcore");
 	ASSERT_EQ(sizeof(ehdr), pread(kcore, &ehdr, sizeof(ehdr), 0));
 	/* With 1, vmallocinfo shows root real addresses. */
-	ASSERT_EQ(0, spit(kptr, "1"));
+	ASSERT_OK(spit(kptr, "1"));
 	info = fopen("/proc/vmallocinfo", "r");
 	while (info && fgets(line, sizeof(line), info)) {
 		if (!strstr(line, " kstack_") || sscanf(line, "%lx-%lx", &start, &end) != 2)
@@ -1012,15 +1016,16 @@ static int churn(int rounds)
 		int status;
 
 		if (!child) {
-			if (i % 3 == 0 && spit(MODULE "ensure", "20000"))
+			if (i % 3 == 0 && checked(spit(MODULE "ensure", "20000")))
 				_exit(1);
-			if (i % 3 != 1 && spit(MODULE "recurse", i % 2 ? "28000" : "15000"))
+			if (i % 3 != 1 &&
+			    checked(spit(MODULE "recurse", i % 2 ? "28000" : "15000")))
 				_exit(2);
 			_exit(0);
 		}
-		if (child < 0)
+		if (child < 0 || checked(waitpid(child, &status, 0)) < 0)
 			return -1;
-		if (waitpid(child, &status, 0) != child || status)
+		if (status)
 			return status;
 	}
 	return 0;
@@ -1033,10 +1038,10 @@ TEST_F_TIMEOUT(stack, readers_race_with_growth_and_exit, 120)
 	void *files;
 
 	expect_overflow("allowed", "test-churn");
-	ASSERT_EQ(0, pthread_create(&reader, NULL, read_others, (void *)&stop));
+	ASSERT_OK(-pthread_create(&reader, NULL, read_others, (void *)&stop));
 	ASSERT_EQ(0, churn(1000));
 	stop = 1;
-	ASSERT_EQ(0, pthread_join(reader, &files));
+	ASSERT_OK(-pthread_join(reader, &files));
 	ASSERT_LT(100, (long)files);
 }
 
@@ -1050,7 +1055,7 @@ TEST_F_TIMEOUT(stack, cpu_hotplug_while_growing, 120)
 	if (access(CPU1, W_OK))
 		SKIP(return, "one CPU, or no CPU hotplug");
 	expect_overflow("allowed", "test-churn");
-	child = fork();
+	child = must_fork();
 	if (!child) {
 		while (getppid() != 1)
 			if (churn(6))
@@ -1063,13 +1068,13 @@ TEST_F_TIMEOUT(stack, cpu_hotplug_while_growing, 120)
 		ASSERT_EQ(0, waitpid(child, &status, WNOHANG));
 	}
 	kill(child, SIGKILL);
-	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_OK(waitpid(child, &status, 0));
 }
 
 /* Lines of the kernel log that contain @text. */
 static int logged(const char *text)
 {
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK), n = 0;
+	int fd = checked(open("/dev/kmsg", O_RDONLY | O_NONBLOCK)), n = 0;
 	char line[2048];
 	ssize_t len;
 
@@ -1092,7 +1097,7 @@ TEST_F_TIMEOUT(stack, cpu_without_reserve_stays_offline, 120)
 	if (access(CPU1, W_OK) || fd < 0)
 		SKIP(return, "one CPU, no CPU hotplug, or no CONFIG_FAULT_INJECTION");
 	for (nth = 1; nth < 500; nth++) {
-		ASSERT_EQ(0, spit(CPU1, "0"));
+		ASSERT_OK(spit(CPU1, "0"));
 		ASSERT_EQ(0, fail_nth(fd, nth));
 		ret = spit(CPU1, "1");
 		left = fail_nth(fd, 0);
@@ -1102,10 +1107,10 @@ TEST_F_TIMEOUT(stack, cpu_without_reserve_stays_offline, 120)
 		ASSERT_EQ(!ret, atoi(slurp(CPU1)));
 		if (!ret)
 			continue;
-		ASSERT_EQ(-ENOMEM, ret);
-		ASSERT_EQ(0, spit(CPU1, "1"));
+		ASSERT_EQ(-ENOMEM, ret) TH_LOG("%s", strerror(-ret));
+		ASSERT_OK(spit(CPU1, "1"));
 	}
-	ASSERT_EQ(0, ret);
+	ASSERT_OK(ret);
 	ASSERT_EQ(1, atoi(slurp(CPU1)));
 	/*
 	 * Sixteen pages, and for each of them the CPU stayed away. Or twice: what is
@@ -1148,10 +1153,8 @@ static int show_idle(void)
 	long before = kernel_stack_kb(), with, cold;
 	int ends[2];
 
-	if (start_sleepers(threads, 1000, ends)) {
-		perror("threads");
+	if (start_sleepers(threads, 1000, ends))
 		return 1;
-	}
 	with = kernel_stack_kb();
 	cold = wait_for_kb(before + 4100);
 	printf("KernelStack: %ld kB before, %ld kB with 1000 more threads,\n"

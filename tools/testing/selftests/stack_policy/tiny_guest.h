@@ -9,6 +9,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "util.h"
+
 #define GUEST_HLTS	0x1000		/* that often KVM_RUN can return */
 
 /* Return: its vCPU's fd, or -1; *@run is its kvm_run. */
@@ -22,23 +24,25 @@ static inline int tiny_guest(struct kvm_run **run)
 
 	if (kvm < 0)
 		return -1;
-	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	vm = checked(ioctl(kvm, KVM_CREATE_VM, 0));
 	if (vm < 0)
 		return -1;
 	code = mmap(NULL, 0x1000, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		    -1, 0);
 	memset(code, 0xf4, GUEST_HLTS);
 	region.userspace_addr = (unsigned long)code;
-	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region))
+	if (checked(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region)))
 		return -1;
-	vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+	vcpu = checked(ioctl(vm, KVM_CREATE_VCPU, 0));
 	*run = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE,
 		    MAP_SHARED, vcpu, 0);
-	ioctl(vcpu, KVM_GET_SREGS, &sregs);
+	if (checked(ioctl(vcpu, KVM_GET_SREGS, &sregs)))
+		return -1;
 	sregs.cs.base = 0;
 	sregs.cs.selector = 0;
-	ioctl(vcpu, KVM_SET_SREGS, &sregs);
-	ioctl(vcpu, KVM_SET_REGS, &regs);
+	if (checked(ioctl(vcpu, KVM_SET_SREGS, &sregs)) ||
+	    checked(ioctl(vcpu, KVM_SET_REGS, &regs)))
+		return -1;
 	return vcpu;
 }
 

@@ -48,7 +48,7 @@ static long of_thread(pid_t tid, const char *key)
 	return number(path, key);
 }
 
-/* Wait up to 20 s until @tid's @key is @value. Return: what it is. */
+/* Wait until @tid's @key is @value. Return: what it is. */
 static long wait_for(pid_t tid, const char *key, long value)
 {
 	for (int tries = 0; tries < 400 && of_thread(tid, key) != value; tries++)
@@ -70,14 +70,14 @@ static void on_signal(int sig)
 static pid_t blocked_child(const char *file, const char *bytes)
 {
 	struct sigaction action = { .sa_handler = on_signal };
-	pid_t child = fork();
+	pid_t child = must_fork();
 	char path[100];
 
 	if (child)
 		return child;
 	sigaction(SIGUSR1, &action, NULL);
 	snprintf(path, sizeof(path), MODULE "%s", file);
-	_exit(!!spit(path, bytes));
+	_exit(!!checked(spit(path, bytes)));
 }
 
 /* Until it has been trimmed while it slept. Return: whether it has. */
@@ -98,13 +98,13 @@ static int wake_child(pid_t child)
 	int status = -1;
 
 	kill(child, SIGUSR1);
-	return waitpid(child, &status, 0) == child ? status : -1;
+	return checked(waitpid(child, &status, 0)) == child ? status : -1;
 }
 
 /* A child that sleeps in the kernel. */
 static pid_t sleeping_child(void)
 {
-	pid_t child = fork();
+	pid_t child = must_fork();
 
 	while (!child)
 		pause();
@@ -116,8 +116,8 @@ FIXTURE_SETUP(trim)
 {
 	if (access(MODULE "nap", W_OK) || access(TRIM, W_OK))
 		SKIP(return, "stack_policy_testmod.ko is not loaded");
-	ASSERT_EQ(0, spit(TABLE, "default"));
-	ASSERT_EQ(0, spit(COLD_SECS, "0"));
+	ASSERT_OK(spit(TABLE, "default"));
+	ASSERT_OK(spit(COLD_SECS, "0"));
 }
 FIXTURE_TEARDOWN(trim)
 {
@@ -164,7 +164,7 @@ TEST_F_TIMEOUT(trim, excess_leaves_on_the_way_out, 60)
 TEST_F(trim, excess_of_an_overflow_leaves_too)
 {
 	expect_overflow("allowed", "test-trim");
-	ASSERT_EQ(0, spit(MODULE "recurse", DEEP));
+	ASSERT_OK(spit(MODULE "recurse", DEEP));
 	ASSERT_LE(28, atol(slurp(MODULE "recurse")));
 	ASSERT_EQ(12, wait_for(getpid(), "mapped_kb", 12));
 	ASSERT_LE(1, number(MINE, "trims_excess"));
@@ -177,7 +177,7 @@ TEST_F_TIMEOUT(trim, who_grows_often_keeps_it_for_a_while, 60)
 	int kept = 0, calls;
 
 	for (calls = 0; calls < 2000; calls++) {
-		ASSERT_EQ(0, spit(MODULE "deep", DEEP));
+		ASSERT_OK(spit(MODULE "deep", DEEP));
 		kept += number(MINE, "mapped_kb") > 12;
 	}
 	ASSERT_GE(2 + now() - start, number(MINE, "trims_excess"));
@@ -234,7 +234,7 @@ TEST_F_TIMEOUT(trim, sleepers_go_cold_and_come_back, 60)
 	long kb = kernel_stack_kb(), with;
 	int ends[2], tries;
 
-	ASSERT_EQ(0, start_sleepers(threads, 500, ends));
+	ASSERT_OK(start_sleepers(threads, 500, ends));
 	with = kernel_stack_kb();
 	EXPECT_LE(kb + 500 * 12 - 1024, with);
 	ASSERT_EQ(0, spit(COLD_SECS, "1"));
@@ -311,7 +311,7 @@ TEST_F(trim, deep_sleepers_keep_what_they_use)
 
 TEST_F(trim, permanent_stacks_stay)
 {
-	ASSERT_EQ(0, spit(TABLE, "task=24/24"));
+	ASSERT_OK(spit(TABLE, "task=24/24"));
 	pid_t child = sleeping_child();
 
 	usleep(200 * 1000);
@@ -343,7 +343,7 @@ TEST_F(trim, cold_secs_takes_seconds)
 		ASSERT_GT(0, spit(COLD_SECS, bad[i])) TH_LOG("\"%s\"", bad[i]);
 		ASSERT_EQ(0, atol(slurp(COLD_SECS)));
 	}
-	ASSERT_EQ(0, spit(COLD_SECS, "86400"));
+	ASSERT_OK(spit(COLD_SECS, "86400"));
 	ASSERT_EQ(86400, atol(slurp(COLD_SECS)));
 }
 
@@ -366,19 +366,19 @@ TEST_F_TIMEOUT(trim, the_shrinker_frees_what_is_retained, 120)
 {
 	int tries;
 
-	ASSERT_EQ(0, clear_trace());
-	ASSERT_EQ(0, spit(TRACING "events/stack_policy/stack_reclaim/enable", "1"));
+	ASSERT_OK(clear_trace());
+	ASSERT_OK(spit(TRACING "events/stack_policy/stack_reclaim/enable", "1"));
 	for (tries = 0; tries < 50 && !traced_in("shrinks", "stack_reclaim:"); tries++) {
-		pid_t child = fork();
+		pid_t child = must_fork();
 
 		if (!child) {
-			prctl(PR_SET_NAME, "shrinks");
-			spit(MODULE "deep", DEEP);
-			_exit(!!spit("/proc/sys/vm/drop_caches", "2"));
+			checked(prctl(PR_SET_NAME, "shrinks"));
+			checked(spit(MODULE "deep", DEEP));
+			_exit(!!checked(spit("/proc/sys/vm/drop_caches", "2")));
 		}
 		waitpid(child, NULL, 0);
 	}
-	EXPECT_EQ(0, spit(TRACING "events/stack_policy/enable", "0"));
+	EXPECT_OK(spit(TRACING "events/stack_policy/enable", "0"));
 	ASSERT_GT(50, tries);
 }
 
@@ -391,12 +391,13 @@ TEST_F_TIMEOUT(trim, uncharged_when_freed, 60)
 	int status;
 
 	spit(CGROUP "cgroup.subtree_control", "+memory");
-	ASSERT_EQ(0, mkdir(GROUP, 0755));
-	child = fork();
+	ASSERT_OK(mkdir(GROUP, 0755));
+	child = must_fork();
 	if (!child) {
 		int ends[2], tries;
 
-		if (spit(GROUP "cgroup.procs", "0") || start_sleepers(threads, 200, ends))
+		if (checked(spit(GROUP "cgroup.procs", "0")) ||
+		    start_sleepers(threads, 200, ends))
 			_exit(1);
 		for (tries = 0; tries < 100 && with < 200 * 12288; tries++) {
 			usleep(50 * 1000);
@@ -412,7 +413,7 @@ TEST_F_TIMEOUT(trim, uncharged_when_freed, 60)
 		stop_sleepers(threads, 200, ends);
 		_exit(with < 200 * 12288 || cold > 200 * 4096 + 12288);
 	}
-	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_OK(waitpid(child, &status, 0));
 	EXPECT_EQ(0, status);
 	for (status = 0; rmdir(GROUP) && status < 200; status++)
 		usleep(50 * 1000);
@@ -444,7 +445,7 @@ TEST_F_TIMEOUT(trim, woken_without_a_reserve, 60)
 		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
 	owed = blocked_child("later", "20000");
 	EXPECT_TRUE(trim_child(owed));
-	ASSERT_EQ(0, start_sleepers(threads, 200, ends));
+	ASSERT_OK(start_sleepers(threads, 200, ends));
 	before = class_stats(TASK);
 	for (tries = 0; tries < 100; tries++) {
 		ASSERT_EQ(0, spit(TRIM, "1"));
@@ -454,9 +455,9 @@ TEST_F_TIMEOUT(trim, woken_without_a_reserve, 60)
 	}
 	ASSERT_GT(100, tries);
 	before = class_stats(TASK);
-	ASSERT_EQ(0, spit(FAIL "verbose", "0"));
-	ASSERT_EQ(0, spit(FAIL "times", "-1"));
-	ASSERT_EQ(0, spit(FAIL "probability", "100"));
+	ASSERT_OK(spit(FAIL "verbose", "0"));
+	ASSERT_OK(spit(FAIL "times", "-1"));
+	ASSERT_OK(spit(FAIL "probability", "100"));
 	stop_sleepers(threads, 200, ends);
 	after = class_stats(TASK);
 	/* The other half is for overflows. */
@@ -466,10 +467,10 @@ TEST_F_TIMEOUT(trim, woken_without_a_reserve, 60)
 	 * Such as this one, who does not find what it had asked for. It is no
 	 * bug of its own: not reported, which the harness would see, nor fatal.
 	 */
-	EXPECT_EQ(0, spit(ACTION, "panic"));
+	EXPECT_OK(spit(ACTION, "panic"));
 	EXPECT_EQ(0, wake_child(owed));
-	EXPECT_EQ(0, spit(ACTION, "survive"));
-	ASSERT_EQ(0, spit(FAIL "probability", "0"));
+	EXPECT_OK(spit(ACTION, "survive"));
+	ASSERT_OK(spit(FAIL "probability", "0"));
 	EXPECT_LE(1, class_stats(TASK).short_fault - after.short_fault);
 	TH_LOG("%llu short, %llu kB topped up, %llu grew by themselves, %llu overflowed",
 	       after.short_switch - before.short_switch,
@@ -519,12 +520,12 @@ TEST_F(trim, tracepoints)
 
 	if (access(TRACING "events/stack_policy", X_OK))
 		SKIP(return, "no tracefs");
-	ASSERT_EQ(0, clear_trace());
-	ASSERT_EQ(0, spit(TRACING "events/stack_policy/stack_trim/enable", "1"));
-	ASSERT_EQ(0, spit(TRACING "events/stack_policy/stack_reclaim/enable", "1"));
-	child = fork();
+	ASSERT_OK(clear_trace());
+	ASSERT_OK(spit(TRACING "events/stack_policy/stack_trim/enable", "1"));
+	ASSERT_OK(spit(TRACING "events/stack_policy/stack_reclaim/enable", "1"));
+	child = must_fork();
 	if (!child) {
-		spit(MODULE "deep", DEEP);
+		checked(spit(MODULE "deep", DEEP));
 		for (;;)
 			pause();
 	}
@@ -533,7 +534,7 @@ TEST_F(trim, tracepoints)
 		spit(TRIM, "1");
 	}
 	reap(child);
-	EXPECT_EQ(0, spit(TRACING "events/stack_policy/enable", "0"));
+	EXPECT_OK(spit(TRACING "events/stack_policy/enable", "0"));
 	EXPECT_LE(1, traced("class=task what=excess bytes="));
 	EXPECT_LE(1, traced("class=task what=cold bytes=8192 mapped=4096"));
 	EXPECT_LE(1, traced("stack_reclaim: stacks="));
@@ -550,8 +551,8 @@ TEST_F_TIMEOUT(trim, margin_is_enough_for_the_function_tracer, 120)
 	if (access(KUNIT "run", W_OK) || access(TRACING "current_tracer", W_OK))
 		SKIP(return, "no KUnit tests, or no tracefs");
 	for (int i = 0; i < 2; i++) {
-		ASSERT_EQ(0, spit(TRACING "current_tracer", tracers[i])) TH_LOG("%s", tracers[i]);
-		ASSERT_EQ(0, spit(KUNIT "run", "1"));
+		ASSERT_OK(spit(TRACING "current_tracer", tracers[i])) TH_LOG("%s", tracers[i]);
+		ASSERT_OK(spit(KUNIT "run", "1"));
 		at = strstr(slurp(KUNIT "results"), "margin_is_enough: ");
 		ASSERT_NE(NULL, at);
 		TH_LOG("%s: %.*s", tracers[i], (int)strcspn(at, "\n"), at);
@@ -581,6 +582,7 @@ static void change_cpu(unsigned int *seed)
 
 	CPU_ZERO(&set);
 	CPU_SET(rand_r(seed) % sysconf(_SC_NPROCESSORS_ONLN), &set);
+	/* A CPU that is going offline is none to be on. */
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
@@ -595,7 +597,7 @@ static void *diver(void *data)
 		int depth = 6000 + rand_r(&seed) % 20000;
 
 		change_cpu(&seed);
-		if (spit_number(MODULE "nap", depth))
+		if (checked(spit_number(MODULE "nap", depth)))
 			__atomic_add_fetch(&s->wrong, 1, __ATOMIC_RELAXED);
 		__atomic_add_fetch(&s->dives, 1, __ATOMIC_RELAXED);
 		if (rand_r(&seed) % 4)
@@ -626,7 +628,7 @@ static void *trimmer(void *data)
 	struct stress *s = data;
 
 	while (!s->stop) {
-		spit(TRIM, "1");
+		checked(spit(TRIM, "1"));
 		s->trims++;
 		if (s->trims % 16 == 0)
 			spit("/proc/sys/vm/drop_caches", "2");
@@ -649,8 +651,10 @@ static void *reader(void *data)
 			snprintf(path, sizeof(path), "/proc/self/task/%s/%s", entry->d_name,
 				 rand() % 2 ? "stack" : "stack_policy");
 			fd = open(path, O_RDONLY);
-			if (fd >= 0 && read(fd, text, sizeof(text)) < 0 && errno != ESRCH)
+			if (fd >= 0 && read(fd, text, sizeof(text)) < 0 && errno != ESRCH) {
+				fprintf(stderr, "# %s: %s\n", path, strerror(errno));
 				__atomic_add_fetch(&s->wrong, 1, __ATOMIC_RELAXED);
+			}
 			close(fd);
 		}
 		if (dir)
@@ -669,10 +673,10 @@ static long stress(int seconds)
 	double end = now() + seconds;
 
 	for (int i = 0; i < 3; i++)
-		if (pthread_create(&other[i], NULL, others[i], &s))
+		if (checked(-pthread_create(&other[i], NULL, others[i], &s)))
 			return -1;
 	for (int i = 0; i < NR_DIVERS; i++)
-		if (pthread_create(&divers[i], NULL, diver, &s))
+		if (checked(-pthread_create(&divers[i], NULL, diver, &s)))
 			return -1;
 	while (now() < end && !s.wrong) {
 		pid_t child = fork();
@@ -680,8 +684,8 @@ static long stress(int seconds)
 
 		/* Exit with retained pages, and a stack for the next one. */
 		if (!child)
-			_exit(!!spit(MODULE "nap", "24000"));
-		waitpid(child, &status, 0);
+			_exit(!!checked(spit(MODULE "nap", "24000")));
+		checked(waitpid(child, &status, 0));
 		if (status)
 			__atomic_add_fetch(&s.wrong, 1, __ATOMIC_RELAXED);
 	}
@@ -701,7 +705,7 @@ TEST_F_TIMEOUT(trim, migrate_sleep_wake_and_reclaim_at_once, 120)
 	struct stats before = class_stats(TASK), after;
 	long dives;
 
-	ASSERT_EQ(0, spit(COLD_SECS, "1"));
+	ASSERT_OK(spit(COLD_SECS, "1"));
 	dives = stress(10);
 	after = class_stats(TASK);
 	ASSERT_LT(100, dives);
@@ -720,12 +724,12 @@ TEST_F_TIMEOUT(trim, cpu_hotplug_while_trimming, 120)
 
 	if (access(CPU1, W_OK))
 		SKIP(return, "one CPU, or no CPU hotplug");
-	child = fork();
+	child = must_fork();
 	if (!child)
 		_exit(stress(6) <= 0);
 	while (!waitpid(child, &status, WNOHANG)) {
-		EXPECT_EQ(0, spit(CPU1, "0"));
-		EXPECT_EQ(0, spit(CPU1, "1"));
+		EXPECT_OK(spit(CPU1, "0"));
+		EXPECT_OK(spit(CPU1, "1"));
 	}
 	ASSERT_EQ(0, status);
 }

@@ -36,6 +36,22 @@ struct stats {
 	unsigned long long short_ensure, short_fault, depth_kb[32], high_water_kb[32];
 };
 
+/*
+ * The value of @call, which is -1 with errno, or -errno, if it failed: then the
+ * log says so, in whichever function, thread or process that was.
+ */
+#define checked(call) ({							\
+	__typeof__(call) _ret = (call);						\
+										\
+	if (_ret < 0)								\
+		fprintf(stderr, "# %s: %s: %s\n", __func__, #call,		\
+			strerror(_ret < -1 ? -_ret : errno));			\
+	_ret;									\
+})
+
+#define ASSERT_OK(call)	ASSERT_LE(0, checked(call))
+#define EXPECT_OK(call)	EXPECT_LE(0, checked(call))
+
 /* The file's text, or "" with errno set. */
 static inline const char *slurp(const char *path)
 {
@@ -44,6 +60,8 @@ static inline const char *slurp(const char *path)
 	size_t len = 0;
 	ssize_t got;
 
+	if (fd >= 0)
+		errno = 0;
 	while (fd >= 0 && len < sizeof(text) - 1 &&
 	       (got = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
 		len += got;
@@ -56,11 +74,13 @@ static inline const char *slurp(const char *path)
 static inline int spit_bytes(const char *path, const char *text, size_t len)
 {
 	int fd = open(path, O_WRONLY), err = 0;
+	ssize_t done;
 
 	if (fd < 0)
 		return -errno;
-	if (write(fd, text, len) != (ssize_t)len)
-		err = -errno;
+	done = write(fd, text, len);
+	if (done != (ssize_t)len)
+		err = done < 0 ? -errno : -EIO;
 	close(fd);
 	return err;
 }
@@ -70,12 +90,20 @@ static inline int spit(const char *path, const char *text)
 	return spit_bytes(path, text, strlen(text));
 }
 
-/* The number behind @key in a file of "key: number" lines, or -1. */
+/*
+ * The number behind @key in a file of "key: number" lines, or -errno. Said once in a
+ * row: the thread whose file is polled may be gone.
+ */
 static inline long number(const char *path, const char *key)
 {
-	const char *at = strstr(slurp(path), key);
+	static __thread int said;
+	const char *text = slurp(path), *at = strstr(text, key);
+	int err = at ? 0 : errno ?: ENODATA;
 
-	return at ? atol(at + strlen(key) + 1) : -1;
+	if (err && err != said)
+		fprintf(stderr, "# %s of %s: %s\n", key, path, strerror(err));
+	said = err;
+	return at ? atol(at + strlen(key) + 1) : -err;
 }
 
 static inline int spit_number(const char *path, long value)
@@ -95,17 +123,18 @@ static inline void expect_overflow(const char *how, const char *name)
 {
 	char text[64];
 
-	prctl(PR_SET_NAME, name);
+	checked(prctl(PR_SET_NAME, name));
 	snprintf(text, sizeof(text), "stack_policy: overflow %s in %s\n", how, name);
-	spit("/dev/kmsg", text);
+	checked(spit("/dev/kmsg", text));
 }
 
 /* Pages of a thread's stack, from the page tables, or -errno. */
 static inline long pages_of(pid_t tid)
 {
 	int err = spit_number(MODULE "pages", tid);
+	const char *text = err ? "" : slurp(MODULE "pages");
 
-	return err ? err : atol(slurp(MODULE "pages"));
+	return err ?: *text ? atol(text) : -errno;
 }
 
 static inline long kernel_stack_kb(void)
@@ -113,13 +142,22 @@ static inline long kernel_stack_kb(void)
 	return number("/proc/meminfo", "KernelStack");
 }
 
+/* A child. A test that cannot have one ends here. */
+static inline pid_t must_fork(void)
+{
+	pid_t child = checked(fork());
+
+	if (child < 0)
+		exit(1);
+	return child;
+}
+
 /* @nr threads that sleep until *@stop is closed. */
 static inline void *sleeper(void *pipe_end)
 {
 	char byte;
 
-	if (read((int)(long)pipe_end, &byte, 1) < 0)
-		perror("read");
+	checked(read((int)(long)pipe_end, &byte, 1));
 	return NULL;
 }
 
@@ -129,10 +167,11 @@ static inline int start_sleepers(pthread_t *threads, int nr, int ends[2])
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 * 1024);
-	if (pipe(ends))
+	if (checked(pipe(ends)))
 		return -1;
 	for (int i = 0; i < nr; i++)
-		if (pthread_create(&threads[i], &attr, sleeper, (void *)(long)ends[0]))
+		if (checked(-pthread_create(&threads[i], &attr, sleeper,
+					    (void *)(long)ends[0])))
 			return -1;
 	return 0;
 }
@@ -183,9 +222,10 @@ static inline struct stats class_stats(int class)
 {
 	struct stats s = {};
 	struct bpf_map_info info;
-	int fd = map_by_name("stack_stats", &info);
+	int fd = checked(map_by_name("stack_stats", &info));
 
-	map_op(BPF_MAP_LOOKUP_ELEM, fd, class, &s, 0);
+	if (fd >= 0)
+		checked(map_op(BPF_MAP_LOOKUP_ELEM, fd, class, &s, 0));
 	close(fd);
 	return s;
 }

@@ -103,19 +103,27 @@ static void note_mapped(void)
 	mapped_kb = stack_pages(current) * PAGE_SIZE / 1024;
 }
 
+/* The reason of an -EIO, which whoever writes cannot know. */
+static int frames_result(bool ok)
+{
+	if (!ok)
+		pr_err("%s[%d]: a frame is not what it was\n", current->comm, current->pid);
+	return ok ? 0 : -EIO;
+}
+
 static int recurse_set(void *data, u64 bytes)
 {
 	bool ok = recurse(0, bytes, NULL);
 
 	note_mapped();
-	return ok ? 0 : -EIO;
+	return frames_result(ok);
 }
 DEFINE_DEBUGFS_ATTRIBUTE(recurse_fops, mapped_get, recurse_set, "%llu\n");
 
 /* And stay there until a signal comes. */
 static int block_set(void *data, u64 bytes)
 {
-	return recurse(0, bytes, block_until_signal) ? 0 : -EIO;
+	return frames_result(recurse(0, bytes, block_until_signal));
 }
 DEFINE_DEBUGFS_ATTRIBUTE(block_fops, NULL, block_set, "%llu\n");
 
@@ -157,8 +165,10 @@ static int grow_for_fn(void *memcg)
 	int ret = stack_ensure(16000, GFP_KERNEL);
 
 	set_active_memcg(old);
-	if (!ret && is_charged(current->stack_low))
-		ret = -EDQUOT;
+	if (!ret && is_charged(current->stack_low)) {
+		pr_err("a kernel thread's page is charged to the group it works for\n");
+		ret = -EIO;
+	}
 	complete(&grown);
 	while (!kthread_should_stop())
 		schedule_timeout_interruptible(1);
@@ -178,8 +188,10 @@ static int grow_for_set(void *data, u64 unused)
 	}
 	wait_for_completion(&grown);
 	ret = kthread_stop(task) ?: stack_ensure(16000, GFP_KERNEL);
-	if (!ret && !is_charged(current->stack_low))
-		ret = -EBADF;
+	if (!ret && !is_charged(current->stack_low)) {
+		pr_err("a page of the writer's stack is charged to nobody\n");
+		ret = -EIO;
+	}
 	mem_cgroup_put(memcg);
 	return ret;
 }
@@ -201,7 +213,7 @@ static int nap_set(void *data, u64 bytes)
 {
 	int ret = stack_ensure(bytes + NAP_ROOM, GFP_KERNEL);
 
-	return ret ?: recurse(0, bytes, nap) ? 0 : -EIO;
+	return ret ?: frames_result(recurse(0, bytes, nap));
 }
 DEFINE_DEBUGFS_ATTRIBUTE(nap_fops, NULL, nap_set, "%llu\n");
 
