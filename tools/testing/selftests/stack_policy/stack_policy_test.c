@@ -33,11 +33,14 @@
 /* Freed stacks pass RCU and a workqueue: wait until the figure is back. */
 static long settled_kb(long target)
 {
-	int tries;
-
-	for (tries = 0; tries < 100 && kernel_stack_kb() > target; tries++)
-		usleep(50 * 1000);
+	wait_until(kernel_stack_kb() <= target);
 	return kernel_stack_kb();
+}
+
+/* Threads that sleep while others are counted keep what they have. */
+static void let_none_go_cold(bool none)
+{
+	checked(spit("/proc/sys/kernel/stack_policy_cold_secs", none ? "0" : "10"));
 }
 
 FIXTURE(table) { };
@@ -45,10 +48,12 @@ FIXTURE_SETUP(table)
 {
 	if (access(TABLE, R_OK))
 		SKIP(return, "kernel without CONFIG_STACK_POLICY");
-	ASSERT_EQ(0, spit(TABLE, "default"));
+	ASSERT_OK(spit(TABLE, "default"));
+	let_none_go_cold(true);
 }
 FIXTURE_TEARDOWN(table)
 {
+	let_none_go_cold(false);
 	spit(TABLE, "default");
 }
 
@@ -241,26 +246,37 @@ static int fork_many(int nr)
 	return 0;
 }
 
-TEST_F_TIMEOUT(table, ten_thousand_forks_leave_nothing, 300)
+/* Free memory, when for half a second no more has come back. */
+static long settled_free_kb(void)
+{
+	long kb = free_kb(), last;
+
+	do {
+		last = kb;
+		usleep(500 * 1000);
+		kb = free_kb();
+	} while (kb > last + 256);
+	return kb;
+}
+
+TEST_F(table, ten_thousand_forks_leave_nothing)
 {
 	long kb = kernel_stack_kb(), before, after;
-	int tries = 0, areas = stack_areas();
+	int areas = stack_areas(), areas_after;
 
 	/* The first fill slabs and page tables. */
-	ASSERT_EQ(0, fork_many(1000));
-	usleep(500 * 1000);
-	before = free_kb();
-	ASSERT_EQ(0, fork_many(10000));
+	ASSERT_OK(fork_many(1000));
+	ASSERT_LE(settled_kb(kb + 1024), kb + 1024);
+	before = settled_free_kb();
+	ASSERT_OK(fork_many(10000));
 	/* A page lost in each would be 40,000 kB. Freeing passes RCU and a worker. */
-	do {
-		usleep(50 * 1000);
-		after = free_kb();
-	} while (after < before - 4096 && tries++ < 100);
+	wait_until((after = free_kb()) >= before - 4096);
 	ASSERT_LE(before - 4096, after);
 	ASSERT_LE(settled_kb(kb + 1024), kb + 1024);
 	/* Two stacks a CPU are cached; and workers come and go. */
 	ASSERT_LT(0, areas);
-	ASSERT_LE(stack_areas(), areas + 32);
+	wait_until((areas_after = stack_areas()) <= areas + 32);
+	ASSERT_LE(areas_after, areas + 32);
 }
 
 /*
@@ -291,7 +307,7 @@ static int fail_nth(int fd, int nth)
 	return atoi(text);
 }
 
-TEST_F_TIMEOUT(table, fork_survives_each_failed_allocation, 120)
+TEST_F(table, fork_survives_each_failed_allocation)
 {
 	long kb = kernel_stack_kb();
 	int nth, left, failed = 0, fd = allow_failures();
@@ -416,13 +432,14 @@ FIXTURE_SETUP(maps)
 	self->policy = map_by_name("stack_policy", &self->policy_info);
 	if (self->policy < 0 && errno != ENOENT)
 		SKIP(return, "kernel without CONFIG_BPF_SYSCALL");
-	self->stats = map_by_name("stack_stats", &self->stats_info);
-	ASSERT_LE(0, self->policy);
-	ASSERT_LE(0, self->stats);
-	ASSERT_EQ(0, spit(TABLE, "default"));
+	ASSERT_OK(self->policy);
+	ASSERT_OK(self->stats = map_by_name("stack_stats", &self->stats_info));
+	ASSERT_OK(spit(TABLE, "default"));
+	let_none_go_cold(true);
 }
 FIXTURE_TEARDOWN(maps)
 {
+	let_none_go_cold(false);
 	spit(TABLE, "default");
 	close(self->policy);
 	close(self->stats);
@@ -560,7 +577,7 @@ TEST_F(maps, stats_count_threads)
 	static pthread_t threads[500];
 	struct stats before, with, after;
 	unsigned long long exits = 0;
-	int ends[2], tries = 0;
+	int ends[2];
 
 	ASSERT_OK(map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &before, 0));
 	ASSERT_OK(start_sleepers(threads, 500, ends));
@@ -569,10 +586,7 @@ TEST_F(maps, stats_count_threads)
 	/* A few of those before may have been on their way out. */
 	ASSERT_LE(before.threads + 490, with.threads);
 	ASSERT_LE(before.mapped_kb + 490 * 12, with.mapped_kb);
-	do {
-		usleep(50 * 1000);
-		ASSERT_EQ(0, map_op(BPF_MAP_LOOKUP_ELEM, self->stats, TASK, &after, 0));
-	} while (after.threads > before.threads && tries++ < 100);
+	wait_until((after = class_stats(TASK)).threads <= before.threads);
 	ASSERT_LE(after.threads, before.threads);
 	ASSERT_LE(after.mapped_kb, before.mapped_kb);
 	/* Each of the 500 is in the histogram, and none used over 12 kB. */
@@ -624,10 +638,12 @@ FIXTURE_SETUP(stack)
 	/* In case a test before has left it on. */
 	while (spit("/sys/kernel/debug/fail_page_alloc/probability", "0") == -ENOMEM)
 		;
-	ASSERT_EQ(0, spit(TABLE, "default"));
+	ASSERT_OK(spit(TABLE, "default"));
+	let_none_go_cold(true);
 }
 FIXTURE_TEARDOWN(stack)
 {
+	let_none_go_cold(false);
 	spit(TABLE, "default");
 }
 
@@ -737,7 +753,7 @@ TEST_F(stack, read_with_fixup_does_not_grow)
  * the CPU's frame, the entry code's pushes or the handler's frames overflow:
  * in each case the access succeeds.
  */
-TEST_F_TIMEOUT(stack, user_access_at_the_edge, 120)
+TEST_F(stack, user_access_at_the_edge)
 {
 	int grown = 0;
 
@@ -802,7 +818,7 @@ TEST_F(stack, big_kthreads_own_all_pages)
 }
 
 /* Without memory creation fails; what was created is complete nevertheless. */
-TEST_F_TIMEOUT(stack, big_kthreads_under_memory_pressure, 120)
+TEST_F(stack, big_kthreads_under_memory_pressure)
 {
 	static const char fail[] = "/sys/kernel/debug/fail_page_alloc/";
 	long failed = 0, made = 0, ret;
@@ -812,11 +828,11 @@ TEST_F_TIMEOUT(stack, big_kthreads_under_memory_pressure, 120)
 		SKIP(return, "kernel without CONFIG_FAIL_PAGE_ALLOC");
 	/* kthreadd allocates the stack: all tasks, one allocation in 50. */
 #define FAIL(file, text) ({ snprintf(path, sizeof(path), "%s" file, fail); spit(path, text); })
-	ASSERT_EQ(0, FAIL("ignore-gfp-wait", "N"));
-	ASSERT_EQ(0, FAIL("min-order", "0"));
-	ASSERT_EQ(0, FAIL("verbose", "0"));
-	ASSERT_EQ(0, FAIL("times", "-1"));
-	ASSERT_EQ(0, FAIL("probability", "2"));
+	ASSERT_OK(FAIL("ignore-gfp-wait", "N"));
+	ASSERT_OK(FAIL("min-order", "0"));
+	ASSERT_OK(FAIL("verbose", "0"));
+	ASSERT_OK(FAIL("times", "-1"));
+	ASSERT_OK(FAIL("probability", "2"));
 	for (int i = 0; i < 100; i++) {
 		ret = spit(MODULE "big", "20");
 		if (ret && ret != -ENOMEM)
@@ -856,12 +872,12 @@ TEST_F(stack, tracepoints)
 }
 
 /* Threads in a memory cgroup of their own: charged while they live, not after. */
-TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 300)
+TEST_F(stack, charged_to_the_memory_cgroup)
 {
 	const char *stat = CGROUP "stack_policy_test/memory.stat";
 	static pthread_t threads[200];
-	int ends[2], tries = 0;
 	long with, after;
+	int ends[2];
 	pid_t child;
 	int status;
 
@@ -878,11 +894,9 @@ TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 300)
 		/* Grown pages are charged as well: 20 kB of stack more. */
 		child = must_fork();
 		if (!child)
-			_exit(spit(MODULE "hold", "25000"));
-		do {	/* The figure is flushed every two seconds. */
-			usleep(100 * 1000);
-			with = number(stat, "kernel_stack");
-		} while (with < 201 * 12288 + 20480 && tries++ < 100);
+			_exit(!!checked(spit(MODULE "hold", "25000")));
+		/* The figure is flushed every two seconds. */
+		wait_until((with = number(stat, "kernel_stack")) >= 201 * 12288 + 20480);
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
 		if (with < 201 * 12288 + 20480 || with > 202 * 12288 + 2 * 20480)
@@ -892,16 +906,9 @@ TEST_F_TIMEOUT(stack, charged_to_the_memory_cgroup, 300)
 	}
 	ASSERT_OK(waitpid(child, &status, 0));
 	EXPECT_EQ(0, status);
-	tries = 0;
-	do {
-		usleep(100 * 1000);
-		after = number(stat, "kernel_stack");
-	} while (after && tries++ < 100);
+	wait_until(!(after = number(stat, "kernel_stack")));
 	EXPECT_EQ(0, after);
-	/* What is charged beside stacks goes with the last reference. */
-	for (tries = 0; rmdir(CGROUP "stack_policy_test") && tries < 100; tries++)
-		usleep(50 * 1000);
-	ASSERT_GT(100, tries);
+	ASSERT_OK(remove_group(CGROUP "stack_policy_test"));
 }
 
 /* A thread pays for its stack itself, whoever it grows for. */
@@ -909,20 +916,18 @@ TEST_F(stack, growth_for_another_cgroup)
 {
 	const char *group = CGROUP "stack_policy_test";
 	pid_t child;
-	int status, tries = 0;
+	int status;
 
 	if (spit(CGROUP "cgroup.subtree_control", "+memory"))
 		SKIP(return, "no memory cgroup");
 	ASSERT_OK(mkdir(group, 0755));
 	child = must_fork();
 	if (!child)
-		_exit(spit(CGROUP "stack_policy_test/cgroup.procs", "0") ? 1 :
-		      -spit(MODULE "grow_for", "1"));
-	ASSERT_EQ(child, waitpid(child, &status, 0));
-	EXPECT_EQ(0, WEXITSTATUS(status)) TH_LOG("%s", strerror(WEXITSTATUS(status)));
-	while (rmdir(group) && tries++ < 100)
-		usleep(50 * 1000);
-	ASSERT_GT(100, tries);
+		_exit(checked(spit(CGROUP "stack_policy_test/cgroup.procs", "0")) ||
+		      checked(spit(MODULE "grow_for", "1")));
+	ASSERT_OK(waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	ASSERT_OK(remove_group(group));
 }
 
 static int all_zero(const char *at, size_t len)
@@ -1031,7 +1036,7 @@ static int churn(int rounds)
 	return 0;
 }
 
-TEST_F_TIMEOUT(stack, readers_race_with_growth_and_exit, 120)
+TEST_F(stack, readers_race_with_growth_and_exit)
 {
 	volatile int stop = 0;
 	pthread_t reader;
@@ -1047,8 +1052,9 @@ TEST_F_TIMEOUT(stack, readers_race_with_growth_and_exit, 120)
 
 #define CPU1	"/sys/devices/system/cpu/cpu1/online"
 
-TEST_F_TIMEOUT(stack, cpu_hotplug_while_growing, 120)
+TEST_F(stack, cpu_hotplug_while_growing)
 {
+	unsigned long long before = class_stats(TASK).grows_fault;
 	pid_t child;
 	int status;
 
@@ -1062,10 +1068,11 @@ TEST_F_TIMEOUT(stack, cpu_hotplug_while_growing, 120)
 				_exit(1);
 		_exit(0);
 	}
-	for (int i = 0; i < 10; i++) {
-		ASSERT_EQ(0, spit(CPU1, "0"));
-		ASSERT_EQ(0, spit(CPU1, "1"));
-		ASSERT_EQ(0, waitpid(child, &status, WNOHANG));
+	/* Until stacks have grown while a CPU came or went, however slow that is. */
+	for (int i = 0; i < 10 || class_stats(TASK).grows_fault <= before; i++) {
+		ASSERT_OK(spit(CPU1, "0"));
+		ASSERT_OK(spit(CPU1, "1"));
+		ASSERT_EQ(0, waitpid(child, &status, WNOHANG)) TH_LOG("%s", strerror(errno));
 	}
 	kill(child, SIGKILL);
 	ASSERT_OK(waitpid(child, &status, 0));
@@ -1089,7 +1096,7 @@ static int logged(const char *text)
 }
 
 /* Each allocation of bringing a CPU up fails once, those of its reserve too. */
-TEST_F_TIMEOUT(stack, cpu_without_reserve_stays_offline, 120)
+TEST_F(stack, cpu_without_reserve_stays_offline)
 {
 	const char *message = "no memory for the stack reserve of CPU 1";
 	int nth, ret, left, failed = 0, before = logged(message), fd = allow_failures();
@@ -1139,14 +1146,6 @@ static int show_kvm(void)
 	return 0;
 }
 
-/* Until the figure is not above @kb, or nine seconds have passed. */
-static long wait_for_kb(long kb)
-{
-	for (int tries = 0; tries < 180 && kernel_stack_kb() > kb; tries++)
-		usleep(50 * 1000);
-	return kernel_stack_kb();
-}
-
 static int show_idle(void)
 {
 	static pthread_t threads[1000];
@@ -1156,7 +1155,7 @@ static int show_idle(void)
 	if (start_sleepers(threads, 1000, ends))
 		return 1;
 	with = kernel_stack_kb();
-	cold = wait_for_kb(before + 4100);
+	cold = settled_kb(before + 4100);
 	printf("KernelStack: %ld kB before, %ld kB with 1000 more threads,\n"
 	       "             %ld kB when they have slept for a while\n", before, with, cold);
 	stop_sleepers(threads, 1000, ends);

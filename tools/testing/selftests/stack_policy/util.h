@@ -10,11 +10,13 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TABLE	"/proc/sys/kernel/stack_policy"
@@ -24,6 +26,7 @@
 #define MODULE	"/sys/kernel/debug/stack_policy_test/"
 #define TRACING	"/sys/kernel/tracing/"
 #define CGROUP	"/sys/fs/cgroup/"
+#define RESERVE	"/sys/kernel/debug/stack_policy/reserve"
 
 /* As in linux/stack_policy.h, which this must also build without. */
 enum { TASK, KTHREAD, KTHREAD_BIG, KVM_VCPU, USER_WORKER, NR_CLASSES };
@@ -51,6 +54,35 @@ struct stats {
 
 #define ASSERT_OK(call)	ASSERT_LE(0, checked(call))
 #define EXPECT_OK(call)	EXPECT_LE(0, checked(call))
+
+/*
+ * A test that hangs ends some day. What a test waits for is there within a second or
+ * two; a debugging kernel that is emulated beside other loads takes 15 times as long.
+ */
+#ifdef TEST_TIMEOUT_DEFAULT
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	900
+#endif
+#define DEADLINE_S	120
+#define POLL_US		20000
+
+static inline double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* Until @condition is true, or the deadline has passed. Value: whether it is. */
+#define wait_until(condition) ({						\
+	double _end = seconds() + DEADLINE_S;					\
+	bool _ok;								\
+										\
+	while (!(_ok = (condition)) && seconds() < _end)			\
+		usleep(POLL_US);						\
+	_ok;									\
+})
 
 /* The file's text, or "" with errno set. */
 static inline const char *slurp(const char *path)
@@ -228,6 +260,28 @@ static inline struct stats class_stats(int class)
 		checked(map_op(BPF_MAP_LOOKUP_ELEM, fd, class, &s, 0));
 	close(fd);
 	return s;
+}
+
+/* What is charged to it beside stacks goes with the last reference. */
+static inline int remove_group(const char *path)
+{
+	return wait_until(!rmdir(path)) ? 0 : -errno;
+}
+
+/* CPUs whose reserve lacks nothing. */
+static inline int full_reserves(void)
+{
+	int n = 0;
+
+	for (const char *at = slurp(RESERVE); (at = strstr(at, "pages=16 ")); at++)
+		n++;
+	return n;
+}
+
+/* A moment after the last overflow. */
+static inline bool wait_for_full_reserves(void)
+{
+	return wait_until(full_reserves() == sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 static inline int clear_trace(void)
