@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -558,46 +560,66 @@ TEST_F(overflow, sites_can_be_read_back)
 }
 
 #define WRITERS	2000
+#define WRITES	2
 
-static const char *load_dir;
+/* Closed until all writers are there. */
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
+static volatile bool write_failed;
 
-/* Create, write, sync and remove a file, @rounds times. */
+/* What is written: from a file, because that way to the file system is the longest. */
+static int source;
+
+/* Create, write, sync and remove a file. 0, or negative. */
+static int write_and_sync_once(const char *path)
+{
+	int fd = checked(open(path, O_CREAT | O_RDWR | O_DSYNC, 0600));
+	off_t from = 0;
+
+	if (fd < 0)
+		return fd;
+	if (checked(sendfile(fd, source, &from, 4096)) != 4096 || checked(fsync(fd)))
+		return -1;
+	return checked(close(fd)) ?: checked(unlink(path));
+}
+
+/* Twice, unless somebody has said that it fails. */
 static void *write_and_sync(void *number)
 {
-	char path[128], block[4096] = "";
-	long failed = 0;
+	char path[128];
 
-	snprintf(path, sizeof(path), "%s/%ld", load_dir, (long)number);
-	for (int i = 0; i < 5; i++) {
-		int fd = open(path, O_CREAT | O_RDWR, 0600);
-
-		failed += fd < 0 || write(fd, block, sizeof(block)) != sizeof(block) ||
-			  fsync(fd) || close(fd) || unlink(path);
-	}
-	return (void *)failed;
+	snprintf(path, sizeof(path), "/mnt/xfs/%ld", (long)number);
+	pthread_rwlock_rdlock(&gate);
+	pthread_rwlock_unlock(&gate);
+	for (int i = 0; i < WRITES && !write_failed; i++)
+		if (write_and_sync_once(path))
+			write_failed = true;
+	return NULL;
 }
 
 /* Return: overflows, or -1 if a call failed. */
 static long load_file_system(void)
 {
+	/* All may have their file open at once. */
+	const struct rlimit files = { WRITERS + 100, WRITERS + 100 };
 	unsigned long long before = overflows();
 	static pthread_t threads[WRITERS];
 	pthread_attr_t attr;
-	long failed = 0;
+	long nr;
 
-	load_dir = "/mnt/xfs";
+	source = checked(memfd_create("source", 0));
+	if (source < 0 || checked(ftruncate(source, 4096)) ||
+	    checked(setrlimit(RLIMIT_NOFILE, &files)))
+		return -1;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 * 1024);
-	for (long i = 0; i < WRITERS; i++)
-		if (pthread_create(&threads[i], &attr, write_and_sync, (void *)i))
-			return -1;
-	for (int i = 0; i < WRITERS; i++) {
-		void *ret;
-
-		pthread_join(threads[i], &ret);
-		failed += (long)ret;
-	}
-	return failed ? -1 : (long)(overflows() - before);
+	pthread_rwlock_wrlock(&gate);
+	for (nr = 0; nr < WRITERS; nr++)
+		if (checked(-pthread_create(&threads[nr], &attr, write_and_sync, (void *)nr)))
+			break;
+	pthread_rwlock_unlock(&gate);
+	for (long i = 0; i < nr; i++)
+		pthread_join(threads[i], NULL);
+	return nr < WRITERS || write_failed ? -1 : (long)(overflows() - before);
 }
 
 /* As things are, nothing overflows. */
@@ -611,7 +633,7 @@ TEST_F(overflow, xfs_with_2000_threads)
 /*
  * What killed the published fault-based design in four of five boots: growth
  * with the runqueue locked, by threads that do not come back soon. With a page
- * for each thread, every one of them overflows, many in the scheduler.
+ * for each thread one write in two overflows, now and then in the scheduler.
  */
 TEST_F(overflow, xfs_with_2000_threads_of_one_page)
 {
@@ -623,7 +645,7 @@ TEST_F(overflow, xfs_with_2000_threads_of_one_page)
 	ASSERT_OK(spit(TABLE, "task=4/32"));
 	grown = load_file_system();
 	TH_LOG("%ld overflows", grown);
-	ASSERT_LT(0, grown);
+	ASSERT_LE(WRITERS / 2, grown);
 }
 
 /*
