@@ -229,17 +229,28 @@ static long free_kb(void)
 	return kb;
 }
 
-/* 0, or -1 if a fork failed. */
+#define AT_ONCE		100
+#define CHILD_STACK	4096
+
+static int end_at_once(void *unused)
+{
+	return 0;
+}
+
+/*
+ * Processes that come and go, with their parent's memory: copies of it would take most
+ * of the time, and it is their kernel stacks that matter. 0, or -1 if a call failed.
+ */
 static int fork_many(int nr)
 {
-	for (int i = 0; i < nr; i++) {
-		pid_t child = fork();
+	static _Alignas(16) char stacks[AT_ONCE][CHILD_STACK];
 
-		if (!child)
-			_exit(0);
-		if (child < 0)
+	for (int i = 0; i < nr; i++) {
+		char *top = stacks[i % AT_ONCE] + CHILD_STACK;
+
+		if (checked(clone(end_at_once, top, CLONE_VM | SIGCHLD, NULL)) < 0)
 			return -1;
-		if (i % 100 == 99)
+		if (i % AT_ONCE == AT_ONCE - 1)
 			while (wait(NULL) > 0)
 				;
 	}
@@ -833,7 +844,8 @@ TEST_F(stack, big_kthreads_under_memory_pressure)
 	ASSERT_OK(FAIL("verbose", "0"));
 	ASSERT_OK(FAIL("times", "-1"));
 	ASSERT_OK(FAIL("probability", "2"));
-	for (int i = 0; i < 100; i++) {
+	/* About one round in twenty fails: until five did, however many that takes. */
+	for (int i = 0; i < 40 || (failed < 5 && i < 4000); i++) {
 		ret = spit(MODULE "big", "20");
 		if (ret && ret != -ENOMEM)
 			break;
@@ -844,7 +856,8 @@ TEST_F(stack, big_kthreads_under_memory_pressure)
 	while (FAIL("probability", "0"))
 		;
 	ASSERT_TRUE(!ret || ret == -ENOMEM) TH_LOG("%s", strerror(-ret));
-	ASSERT_LT(0, failed);
+	TH_LOG("%ld rounds failed, %ld kthreads made", failed, made);
+	ASSERT_LE(5, failed);
 	ASSERT_LT(0, made);
 }
 
@@ -984,11 +997,16 @@ TEST_F(stack, kcore_reads_areas_with_holes)
 }
 
 /* A reader of other threads' files while these threads come and go and grow. */
-static void *read_others(void *stop)
-{
-	long files = 0;
+struct reading {
+	volatile bool stop;
+	volatile long files;
+};
 
-	while (!*(volatile int *)stop) {
+static void *read_others(void *data)
+{
+	struct reading *r = data;
+
+	while (!r->stop) {
 		DIR *dir = opendir("/proc");
 		struct dirent *entry;
 
@@ -1002,7 +1020,7 @@ static void *read_others(void *stop)
 				snprintf(path, sizeof(path), "/proc/%s/%s", entry->d_name,
 					 names[i]);
 				fd = open(path, O_RDONLY);
-				files += fd >= 0 && read(fd, text, sizeof(text)) > 0;
+				r->files += fd >= 0 && read(fd, text, sizeof(text)) > 0;
 				if (fd >= 0)
 					close(fd);
 			}
@@ -1010,14 +1028,17 @@ static void *read_others(void *stop)
 		if (dir)
 			closedir(dir);
 	}
-	return (void *)files;
+	return NULL;
 }
 
-/* Fork children that grow by asking and by overflow; 0 if all went well. */
+/*
+ * Children that grow by asking and by overflow; 0 if all went well. With their parent's
+ * memory, as in fork_many().
+ */
 static int churn(int rounds)
 {
 	for (int i = 0; i < rounds; i++) {
-		pid_t child = fork();
+		pid_t child = checked(vfork());
 		int status;
 
 		if (!child) {
@@ -1038,16 +1059,17 @@ static int churn(int rounds)
 
 TEST_F(stack, readers_race_with_growth_and_exit)
 {
-	volatile int stop = 0;
+	struct reading reading = {};
 	pthread_t reader;
-	void *files;
 
 	expect_overflow("allowed", "test-churn");
-	ASSERT_OK(-pthread_create(&reader, NULL, read_others, (void *)&stop));
-	ASSERT_EQ(0, churn(1000));
-	stop = 1;
-	ASSERT_OK(-pthread_join(reader, &files));
-	ASSERT_LT(100, (long)files);
+	ASSERT_OK(-pthread_create(&reader, NULL, read_others, &reading));
+	/* However long the reader takes. */
+	for (int i = 0; i < 10 || reading.files < 1000; i++)
+		ASSERT_EQ(0, churn(100));
+	reading.stop = true;
+	ASSERT_OK(-pthread_join(reader, NULL));
+	TH_LOG("%ld files read", reading.files);
 }
 
 #define CPU1	"/sys/devices/system/cpu/cpu1/online"
