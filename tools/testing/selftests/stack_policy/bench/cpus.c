@@ -29,7 +29,7 @@ static void *worker(void *arg)
 
 	CPU_ZERO(&set);
 	CPU_SET((long)arg, &set);
-	sched_setaffinity(0, sizeof(set), &set);
+	must(!sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
 	pthread_barrier_wait(&barrier);
 	op(OPS);
 	return NULL;
@@ -44,7 +44,8 @@ static uint64_t on_all_cpus(void (*fn)(int ops))
 	op = fn;
 	pthread_barrier_init(&barrier, NULL, nr_cpus + 1);
 	for (long i = 0; i < nr_cpus; i++)
-		must(!pthread_create(&thread[i], NULL, worker, (void *)i), "pthread_create");
+		must(!(errno = pthread_create(&thread[i], NULL, worker, (void *)i)),
+		     "pthread_create");
 	from = now();
 	pthread_barrier_wait(&barrier);
 	for (int i = 0; i < nr_cpus; i++)
@@ -62,7 +63,7 @@ static void lives(int ops)
 	pthread_t thread;
 
 	for (int i = 0; i < ops; i++) {
-		must(!pthread_create(&thread, NULL, nothing, NULL), "pthread_create");
+		must(!(errno = pthread_create(&thread, NULL, nothing, NULL)), "pthread_create");
 		pthread_join(thread, NULL);
 	}
 }
@@ -73,7 +74,8 @@ static void crowds(int ops)
 
 	for (int i = 0; i < ops; i += 10) {
 		for (int k = 0; k < 10; k++)
-			must(!pthread_create(&thread[k], NULL, nothing, NULL), "pthread_create");
+			must(!(errno = pthread_create(&thread[k], NULL, nothing, NULL)),
+			     "pthread_create");
 		for (int k = 0; k < 10; k++)
 			pthread_join(thread[k], NULL);
 	}
@@ -82,7 +84,7 @@ static void crowds(int ops)
 static void deep(int ops)
 {
 	for (int i = 0; i < ops; i++)
-		spit(MODULE "deep", "20000");
+		must(!spit(MODULE "deep", "20000"), MODULE "deep");
 }
 
 /* Functions that took a lock another CPU had, and how often. */
@@ -146,8 +148,8 @@ static long count_waiters(void)
 
 static void trace_contention(const char *on)
 {
-	spit(TRACING "options/stacktrace", on);
-	spit(TRACING "events/lock/contention_begin/enable", on);
+	must(!spit(TRACING "options/stacktrace", on), "stacktrace");
+	must(!spit(TRACING "events/lock/contention_begin/enable", on), "contention_begin");
 }
 
 static void measure_all(const char *what, void (*fn)(int ops))
@@ -178,7 +180,7 @@ void cpus(int argc, char **argv)
 {
 	nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	must(nr_cpus <= MAX_CPUS, "too many CPUs");
-	spit_number(TRACING "buffer_size_kb", BUFFER_KB);
+	must(!spit_number(TRACING "buffer_size_kb", BUFFER_KB), "buffer_size_kb");
 	measure_all("thread_life", lives);
 	measure_all("thread_life_crowd", crowds);
 	if (!access(MODULE "deep", W_OK))

@@ -14,7 +14,7 @@
 static void call_deep(int ops)
 {
 	for (int i = 0; i < ops; i++)
-		spit(MODULE "deep", DEEP);
+		must(!spit(MODULE "deep", DEEP), MODULE "deep");
 }
 
 /* From the allocator: nothing comes back into the reserve any more. */
@@ -34,7 +34,7 @@ static void deep_calls_in_a_row(void)
 	struct stats before = class_stats(TASK), after;
 
 	clear_trace();
-	spit(TRACING "events/stack_policy/stack_reclaim/enable", "1");
+	must(!spit(TRACING "events/stack_policy/stack_reclaim/enable", "1"), "stack_reclaim");
 	for (int i = 0; i < CALLS; i++) {
 		call_deep(1);
 		usleep(1000);

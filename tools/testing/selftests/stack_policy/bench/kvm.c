@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* KVM_RUN until the guest halts: the first one of a thread, which makes it a vCPU's. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 
@@ -43,7 +44,7 @@ void kvm(int argc, char **argv)
 
 	for (int i = 0; i < THREADS; i++) {
 		new_guest();
-		pthread_create(&thread, NULL, run_first, NULL);
+		must(!(errno = pthread_create(&thread, NULL, run_first, NULL)), "pthread_create");
 		pthread_join(thread, NULL);
 	}
 	show("kvm_run_first", first);

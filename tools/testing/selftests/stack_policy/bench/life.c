@@ -99,6 +99,7 @@ static void fork_exec(int nr)
 
 	if (!pid) {
 		execl("/bin/busybox", "true", NULL);
+		perror("/bin/busybox");
 		_exit(1);
 	}
 	must(pid > 0 && waitpid(pid, NULL, 0) == pid, "fork");

@@ -112,8 +112,10 @@ void load(int argc, char **argv)
 	busy_start();
 	from = nanoseconds();
 	pid = fork();
+	must(pid >= 0, "fork");
 	if (!pid) {
 		execl("/bin/sh", "sh", "-c", argv[1], NULL);
+		perror("/bin/sh");
 		_exit(127);
 	}
 	while (!waitpid(pid, &status, WNOHANG)) {
@@ -199,7 +201,7 @@ void files(int argc, char **argv)
 {
 	must(argc == 1, "files FOLDER");
 	for (int i = 0; i < WRITERS; i++) {
-		if (!fork()) {
+		if (!must_fork()) {
 			write_files(argv[0], i);
 			exit(0);
 		}
@@ -254,7 +256,7 @@ void network(int argc, char **argv)
 
 	must(!bind(listener, (void *)&here, sizeof(here)) && !listen(listener, CLIENTS), "bind");
 	for (int i = 0; i < CLIENTS; i++) {
-		if (!fork()) {
+		if (!must_fork()) {
 			ask(&here);
 			exit(0);
 		}
@@ -262,7 +264,8 @@ void network(int argc, char **argv)
 	for (int i = 0; i < CLIENTS; i++) {
 		int fd = accept(listener, NULL, NULL);
 
-		if (!fork()) {
+		must(fd >= 0, "accept");
+		if (!must_fork()) {
 			serve(fd);
 			exit(0);
 		}

@@ -128,6 +128,7 @@ void busy_start(void)
 	idle_count = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	must(idle_count != MAP_FAILED, "mmap");
 	idler = fork();
+	must(idler >= 0, "fork");
 	if (!idler)
 		idle_forever();
 	/* Until it has begun. */
@@ -170,7 +171,8 @@ void start_echo(bool process)
 		echo(NULL);
 		_exit(0);
 	}
-	must(process ? echo_process > 0 : !pthread_create(&echo_thread, NULL, echo, NULL), "echo");
+	must(process ? echo_process > 0 : !(errno = pthread_create(&echo_thread, NULL, echo, NULL)),
+	     "echo");
 }
 
 void ping_pong(int ops)

@@ -133,13 +133,14 @@ static void start(pthread_t *thread, char *stacks, int nr)
 
 	must(!pipe(gate), "pipe");
 	gate_epoll = epoll_create1(0);
-	epoll_ctl(gate_epoll, EPOLL_CTL_ADD, gate[0], &event);
+	must(!epoll_ctl(gate_epoll, EPOLL_CTL_ADD, gate[0], &event), "epoll");
 	gate_futex = 0;
 	started = 0;
 	for (long i = 0; i < nr; i++) {
 		pthread_attr_init(&attr);
 		pthread_attr_setstack(&attr, stacks + i * STACK, STACK);
-		must(!pthread_create(&thread[i], &attr, idler, (void *)i), "pthread_create");
+		must(!(errno = pthread_create(&thread[i], &attr, idler, (void *)i)),
+		     "pthread_create");
 	}
 	while (started < nr)
 		sched_yield();
@@ -173,7 +174,7 @@ static void one_more(int ops)
 	pthread_t thread;
 
 	for (int i = 0; i < ops; i++) {
-		must(!pthread_create(&thread, NULL, nothing, NULL), "pthread_create");
+		must(!(errno = pthread_create(&thread, NULL, nothing, NULL)), "pthread_create");
 		pthread_join(thread, NULL);
 	}
 }
@@ -208,11 +209,11 @@ static void show_walk(int nr)
 	if (access(TABLE, F_OK))
 		return;
 	clear_trace();
-	spit(TRACING "trace_clock", "x86-tsc");
-	spit(TRACING "events/workqueue/workqueue_execute_start/enable", "1");
-	spit(TRACING "events/workqueue/workqueue_execute_end/enable", "1");
+	must(!spit(TRACING "trace_clock", "x86-tsc"), "trace_clock");
+	must(!spit(TRACING "events/workqueue/workqueue_execute_start/enable", "1") &&
+	     !spit(TRACING "events/workqueue/workqueue_execute_end/enable", "1"), "workqueue");
 	sleep(WALK_S);
-	spit(TRACING "events/workqueue/enable", "0");
+	must(!spit(TRACING "events/workqueue/enable", "0"), "workqueue");
 	f = fopen(TRACING "trace", "r");
 	while (f && fgets(line, sizeof(line), f)) {
 		const char *at = strstr(line, ": workqueue_execute_");
@@ -229,12 +230,18 @@ static void show_walk(int nr)
 	show_for(nr, "walk_per_second", sum / WALK_S);
 }
 
+/* All zero on a stock kernel. */
+static struct stats task_stats(void)
+{
+	return access(TABLE, F_OK) ? (struct stats){} : class_stats(TASK);
+}
+
 static void measure_threads(int nr)
 {
 	char *stacks = mmap(NULL, (size_t)nr * STACK, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	pthread_t *thread = calloc(nr, sizeof(*thread));
-	struct stats from = class_stats(TASK), to;
+	struct stats from = task_stats(), to;
 	struct memory before = memory();
 
 	must(stacks != MAP_FAILED && thread, "memory");
@@ -246,7 +253,7 @@ static void measure_threads(int nr)
 	show_memory(nr, "cold", &before);
 	show_walk(nr);
 	end(thread, nr);
-	to = class_stats(TASK);
+	to = task_stats();
 	show_for(nr, "short", to.short_switch - from.short_switch);
 	show_for(nr, "overflows", to.grows_fault - from.grows_fault);
 	free(thread);
@@ -260,8 +267,8 @@ void threads(int argc, char **argv)
 	struct sigaction action = { .sa_handler = on_signal };
 
 	sigaction(SIGUSR1, &action, NULL);
-	spit("/proc/sys/kernel/threads-max", "200000");
-	spit("/proc/sys/kernel/pid_max", "200000");
+	must(!spit("/proc/sys/kernel/threads-max", "200000"), "threads-max");
+	must(!spit("/proc/sys/kernel/pid_max", "200000"), "pid_max");
 	for (int i = 0; i < argc; i++) {
 		int nr = atoi(argv[i]);
 
