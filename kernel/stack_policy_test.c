@@ -4,10 +4,15 @@
  * they drive is static there.
  */
 #include <kunit/test.h>
+#include <linux/iopoll.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/sched/task.h>
 #include <linux/vmalloc.h>
+
+/* For what takes a moment, and longer where the host is busy with others. */
+#define POLL_US		1000
+#define DEADLINE_US	(60 * USEC_PER_SEC)
 
 static int parse(struct kunit *test, const char *text, struct stack_policy_table *t)
 {
@@ -243,12 +248,18 @@ static int edges_fn(void *data)
 	return 0;
 }
 
-static int set_big_fn(void *data)
+static u64 sum_vcpu_threads(struct stack_policy_stats *sum)
+{
+	stack_policy_sum_stats(STACK_CLASS_KVM_VCPU, sum);
+	return sum->threads;
+}
+
+static int set_vcpu_fn(void *data)
 {
 	struct seen *seen = data;
 
-	stack_policy_set_class(STACK_CLASS_KTHREAD_BIG);
-	stack_policy_sum_stats(STACK_CLASS_KTHREAD_BIG, &seen->during);
+	stack_policy_set_class(STACK_CLASS_KVM_VCPU);
+	sum_vcpu_threads(&seen->during);
 	complete(&seen->done);
 	return 0;
 }
@@ -274,25 +285,22 @@ static void grow_to_the_edges(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, e.mapped_at_limit, 5);
 }
 
-/* A thread that comes and goes is counted, and its pages with it. */
+/*
+ * A thread that comes and goes is counted, and its pages with it. No test before has
+ * a thread of this class, which could end meanwhile.
+ */
 static void stats_balance(struct kunit *test)
 {
 	static struct stack_policy_stats before, after;
 	struct seen seen = {};
-	unsigned int tries;
+	u64 nr;
 
-	/* Let the big threads of earlier tests be gone. */
-	schedule_timeout_uninterruptible(HZ / 5);
-	stack_policy_sum_stats(STACK_CLASS_KTHREAD_BIG, &before);
+	sum_vcpu_threads(&before);
 	init_completion(&seen.done);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(set_big_fn, &seen, "balance")));
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(set_vcpu_fn, &seen, "balance")));
 	wait_for_completion(&seen.done);
-	for (tries = 0; tries < 100; tries++) {
-		stack_policy_sum_stats(STACK_CLASS_KTHREAD_BIG, &after);
-		if (after.threads == before.threads)
-			break;
-		schedule_timeout_uninterruptible(1);
-	}
+	read_poll_timeout(sum_vcpu_threads, nr, nr == before.threads, POLL_US, DEADLINE_US,
+			  false, &after);
 	KUNIT_EXPECT_EQ(test, after.threads, before.threads);
 	KUNIT_EXPECT_EQ(test, after.mapped_kb, before.mapped_kb);
 	KUNIT_EXPECT_EQ(test, after.grows_class, before.grows_class + 1);
@@ -334,15 +342,12 @@ static int overflow_fn(void *data)
 /* The reserve is full again once a refill could run. */
 static void expect_full_reserve(struct kunit *test)
 {
-	unsigned int cpu, tries;
+	unsigned int cpu, nr;
 
 	for_each_online_cpu(cpu) {
-		for (tries = 0; tries < 100; tries++) {
-			if (kstack_reserve_count(cpu) == KSTACK_RESERVE)
-				break;
-			schedule_timeout_uninterruptible(1);
-		}
-		KUNIT_EXPECT_EQ(test, kstack_reserve_count(cpu), KSTACK_RESERVE);
+		read_poll_timeout(kstack_reserve_count, nr, nr == KSTACK_RESERVE, POLL_US,
+				  DEADLINE_US, false, cpu);
+		KUNIT_EXPECT_EQ(test, nr, KSTACK_RESERVE);
 	}
 }
 

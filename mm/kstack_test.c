@@ -5,13 +5,16 @@
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
-#include <linux/delay.h>
+#include <linux/iopoll.h>
 #include <linux/kthread.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
 
 #define POISON		0xa5a5a5a5a5a5a5a5UL
 #define MARGIN_WORDS	(KSTACK_MARGIN / sizeof(long))
+/* For what takes a moment, and longer where the host is busy with others. */
+#define POLL_US		1000
+#define DEADLINE_US	(60 * USEC_PER_SEC)
 
 /* A kthread that sleeps, and after each wake-up looks at its stack. */
 struct sleeper {
@@ -83,14 +86,10 @@ static int is_asleep_fn(struct task_struct *task, void *data)
 
 static bool is_asleep(struct task_struct *task)
 {
-	int tries;
+	int is;
 
-	for (tries = 0; tries < 1000; tries++) {
-		if (task_call_func(task, is_asleep_fn, NULL))
-			return true;
-		fsleep(1000);
-	}
-	return false;
+	return !read_poll_timeout(task_call_func, is, is, POLL_US, DEADLINE_US, false,
+				  task, is_asleep_fn, NULL);
 }
 
 static void start(struct kunit *test, struct sleeper *s)
@@ -124,30 +123,20 @@ static unsigned int trim_once(struct sleeper *s)
 /* Somebody else, the walk for one, may hold the stack at the moment. */
 static unsigned int trim(struct sleeper *s)
 {
-	unsigned int nr, tries;
+	unsigned int nr;
 
-	for (tries = 0; tries < 1000; tries++) {
-		nr = trim_once(s);
-		if (nr)
-			return nr;
-		fsleep(1000);
-	}
-	return 0;
+	read_poll_timeout(trim_once, nr, nr, POLL_US, DEADLINE_US, false, s);
+	return nr;
 }
 
 static bool wake(struct sleeper *s)
 {
-	unsigned int rounds = s->rounds;
-	int tries;
+	unsigned int rounds = s->rounds, now;
 
 	wake_up_process(s->task);
-	for (tries = 0; tries < 1000; tries++) {
-		/* Pairs with the store in sleeper_fn(). */
-		if (smp_load_acquire(&s->rounds) != rounds)
-			return is_asleep(s->task);
-		fsleep(1000);
-	}
-	return false;
+	/* Pairs with the store in sleeper_fn(). */
+	return !read_poll_timeout(smp_load_acquire, now, now != rounds, POLL_US, DEADLINE_US,
+				  false, &s->rounds) && is_asleep(s->task);
 }
 
 static void retained_keeps_the_page(struct kunit *test)
@@ -210,8 +199,8 @@ static void woken_takes_its_pages_back(struct kunit *test)
 
 static void reclaimed_is_replaced(struct kunit *test)
 {
+	unsigned int slot, accounted;
 	struct sleeper s = {};
-	unsigned int slot;
 
 	start(test, &s);
 	KUNIT_EXPECT_EQ(test, trim(&s), 2);
@@ -224,8 +213,10 @@ static void reclaimed_is_replaced(struct kunit *test)
 	for (slot = KSTACK_PAGES - 3; slot < KSTACK_PAGES; slot++)
 		KUNIT_EXPECT_NE(test, s.after[slot], 0);
 	KUNIT_EXPECT_FALSE(test, s.flag);
-	/* By the refill, an interrupt later. */
-	KUNIT_EXPECT_EQ(test, hweight8(s.ks->accounted), 3);
+	/* By the refill, an interrupt later, or by its worker. */
+	read_poll_timeout(hweight8, accounted, accounted == 3, POLL_US, DEADLINE_US, false,
+			  READ_ONCE(s.ks->accounted));
+	KUNIT_EXPECT_EQ(test, accounted, 3);
 	stop(&s);
 }
 
@@ -538,8 +529,8 @@ static void exit_with_retained_pages(struct kunit *test)
 {
 	static unsigned int retained;
 	struct task_struct *task;
-	long before;
-	int tries;
+	unsigned int users;
+	long before, now;
 
 	retained = 0;
 	kstack_reclaim();
@@ -550,16 +541,16 @@ static void exit_with_retained_pages(struct kunit *test)
 	get_task_struct(task);
 	wake_up_process(task);
 	/* Its stack waits for the mutex now. */
-	for (tries = 0; tries < 5000 && refcount_read(&task->stack_refcount); tries++)
-		fsleep(1000);
-	KUNIT_EXPECT_EQ(test, refcount_read(&task->stack_refcount), 0);
+	read_poll_timeout(refcount_read, users, !users, POLL_US, DEADLINE_US, false,
+			  &task->stack_refcount);
+	KUNIT_EXPECT_EQ(test, users, 0);
 	put_task_struct(task);
 	KUNIT_EXPECT_GE(test, READ_ONCE(retained), 2);
 	KUNIT_EXPECT_GE(test, atomic_long_read(&nr_retained), before + 2);
 	mutex_unlock(&reclaim_mutex);
-	for (tries = 0; tries < 5000 && atomic_long_read(&nr_retained) > before; tries++)
-		fsleep(1000);
-	KUNIT_EXPECT_LE(test, atomic_long_read(&nr_retained), before);
+	read_poll_timeout(atomic_long_read, now, now <= before, POLL_US, DEADLINE_US, false,
+			  &nr_retained);
+	KUNIT_EXPECT_LE(test, now, before);
 }
 
 static void shrinker_frees(struct kunit *test)

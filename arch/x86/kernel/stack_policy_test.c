@@ -8,6 +8,7 @@
 #include <linux/bug.h>
 #include <linux/delay.h>
 #include <linux/hrtimer.h>
+#include <linux/iopoll.h>
 #include <linux/irq_work.h>
 #include <linux/irqflags.h>
 #include <linux/kdebug.h>
@@ -30,6 +31,7 @@
 #define FOREIGN_SPAN	96		/* what call_deep() uses, at least */
 #define MORE_RUNS	20
 #define STORM_SWEEPS	200
+#define REFILL_US	(60 * USEC_PER_SEC)	/* an interrupt and a worker, on a busy host */
 
 static unsigned int sweeps = 1;
 module_param(sweeps, uint, 0644);
@@ -817,12 +819,10 @@ static int worst_case_fn(void *data)
 {
 	struct worst_case *worst = data;
 	const struct kstack *own = current->kstack, *foreign = worst->two.owner->kstack;
-	unsigned int tries, before = 0;
+	unsigned int before;
 
-	for (tries = 0; tries < 100 && before != KSTACK_RESERVE; tries++) {
-		msleep(20);
-		before = kstack_reserve_count(raw_smp_processor_id());
-	}
+	read_poll_timeout(kstack_reserve_count, before, before == KSTACK_RESERVE, 20000,
+			  REFILL_US, true, raw_smp_processor_id());
 	local_irq_disable();
 	before = kstack_reserve_count(smp_processor_id());
 	worst->taken = (kstack_low(own) - (unsigned long)own->base +
@@ -861,19 +861,16 @@ static void two_stacks_grow_fully(struct kunit *test)
 static void reserve_is_full_again(struct kunit *test)
 {
 	struct kstack_reserve_stats stats;
-	unsigned int tries;
+	unsigned int nr;
 	int cpu;
 
 	for_each_online_cpu(cpu) {
-		for (tries = 0; tries < 100; tries++) {
-			if (kstack_reserve_count(cpu) == KSTACK_RESERVE)
-				break;
-			msleep(20);
-		}
+		read_poll_timeout(kstack_reserve_count, nr, nr == KSTACK_RESERVE, 20000,
+				  REFILL_US, false, cpu);
 		kstack_reserve_read(cpu, &stats);
 		kunit_info(test, "CPU %d: %lu pages taken, at least %u left\n", cpu,
 			   stats.taken, stats.low_water);
-		KUNIT_EXPECT_EQ(test, kstack_reserve_count(cpu), KSTACK_RESERVE);
+		KUNIT_EXPECT_EQ(test, nr, KSTACK_RESERVE);
 		KUNIT_EXPECT_GT(test, stats.taken, 0);
 		KUNIT_EXPECT_LT(test, stats.low_water, KSTACK_RESERVE);
 		KUNIT_EXPECT_GE(test, stats.low_water, KSTACK_RESERVE_FLOOR);
