@@ -25,5 +25,5 @@ fuzz()
 }
 step "fuzz stackpolicy's analysis" fuzz
 rc=0
-boot stress $((MINUTES * 60 + 1800)) kunit.enable=1 minutes="$MINUTES" || rc=$?
+boot stress $((MINUTES * 60 + 7200)) kunit.enable=1 minutes="$MINUTES" || rc=$?
 exec python3 ./verdict.py "$out" "$rc" stress

@@ -14,7 +14,7 @@ tool=stackpolicy folder=tool
 record_chains()
 {
 	local name
-	boot chains 300 || :
+	boot chains 1800 || :
 	for name in overflows deepest; do
 		tr -d '\r' < "$out/chains.results" |
 			sed -n "/^# BEGIN $name/,/^# END/{/^#/!p}" > "$out/$name.trace"
@@ -41,17 +41,17 @@ host_tests()
 others()
 {
 	record_chains
-	boot tool 900 tool=$tool || :
-	boot variant 900 kunit.enable=1 "kunit.filter_glob=stack_policy_*" pti=on nokaslr \
+	boot tool 3600 tool=$tool || :
+	boot variant 3600 kunit.enable=1 "kunit.filter_glob=stack_policy_*" pti=on nokaslr \
 		no5lvl fred=on pci=nomsi || :
 	step "test stackpolicy's analysis" host_tests analyze observed
-	boot exhaust 240 || :
-	boot lowmem 240 mode=full fail_kstack_refill=1,100,0,-1 || :
-	boot die 480 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
+	boot exhaust 900 || :
+	boot lowmem 900 mode=full fail_kstack_refill=1,100,0,-1 || :
+	boot die 900 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
 		randomize_kstack_offset=off || :
-	boot full 240 noapic || :
-	boot panic 240 mode=overflow action=kernel.stack_policy_overflow=panic || :
-	boot warn 240 mode=overflow action=kernel.panic_on_warn=1 || :
+	boot full 900 noapic || :
+	boot panic 900 mode=overflow action=kernel.stack_policy_overflow=panic || :
+	boot warn 900 mode=overflow action=kernel.panic_on_warn=1 || :
 }
 
 # One test: what its name begins with says where it is.
@@ -61,12 +61,12 @@ some()
 	rm -f "$out"/*.results
 	case $name in
 	stack_policy*)
-		boot some 1200 kunit.enable=1 "kunit.filter_glob=$name" || rc=$? ;;
+		boot some 5400 kunit.enable=1 "kunit.filter_glob=$name" || rc=$? ;;
 	table | maps | stack | overflow | trim | \
 	table.* | maps.* | stack.* | overflow.* | trim.*)
-		boot some 1200 "what=$(selftest "$name")" || rc=$? ;;
+		boot some 5400 "what=$(selftest "$name")" || rc=$? ;;
 	class | thread | memory | trace | nofeature)
-		boot some 1200 "tool=$tool" "what=/tests/run.sh,$name" || rc=$? ;;
+		boot some 5400 "tool=$tool" "what=/tests/run.sh,$name" || rc=$? ;;
 	analyze | observed)
 		[ "$name" = analyze ] || record_chains
 		step "test stackpolicy's analysis" host_tests "$name"
@@ -90,12 +90,13 @@ selftest()
 	esac
 }
 
+# Each boot ends by itself. The seconds are for one that hangs, on a host that is busy.
 build_kernel
 step "build the initramfs" build_image
 [ -z "$TEST" ] || some
 others > "$out/others.log" 2>&1 &
 rc=0
-boot test 1800 kunit.enable=1 || rc=$?
+boot test 5400 kunit.enable=1 || rc=$?
 wait $! || rc=1
 cat "$out/others.log"
 echo "# $(about)"

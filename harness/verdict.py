@@ -23,6 +23,8 @@ FULL = "stack_policy: all stacks are fully populated: interrupts do not come thr
 NO_RESERVE = "kstack: no reserve (-12), stacks stay fully populated"
 EMPTY = r"stack_policy: CPU \d+'s reserve is empty: \d+ pages taken, \d+ refills failed"
 BAD_BOOT_TABLE = 'stack_policy: boot parameter "task=99/100" is not valid, ignored'
+# A line of a report: the bytes of a frame and its function.
+FRAME = re.compile(r"stack_policy: ([* ] *\d+ .+)")
 GUARD = "BUG: TASK stack guard page was hit"
 # Boots with results in TAP, and the KUnit suites that have to be in them.
 RESULTS = {"test": ("stack_policy", "stack_policy_trim", "stack_policy_x86"),
@@ -109,16 +111,16 @@ class Verdict:
     def console(self, boot, until=None):
         """
         Look for splats that no test asked for. A test names the threads it lets
-        overflow, and says whether they must. Return: reports by thread.
+        overflow, and says whether they must.
         """
-        asked, expected, seen = set(), set(), {}
+        asked, expected, seen = set(), set(), set()
         for line in self.read(boot, "console")[:until]:
             if match := ASKED.search(line):
                 asked.add(match[2])
                 if match[1] == "expected":
                     expected.add(match[2])
             elif match := OURS.search(line):
-                seen[match[1]] = seen.get(match[1], 0) + 1
+                seen.add(match[1])
                 if match[1] not in asked and boot in RESULTS:
                     self.failures.append("an overflow nobody asked for: " + line)
             elif match := RACE.search(line):
@@ -126,9 +128,24 @@ class Verdict:
                     self.failures.append(f"{boot} console: {line}")
             elif SPLAT.search(line):
                 self.failures.append(f"{boot} console: {line}")
-        for name in sorted(expected - set(seen)):
+        for name in sorted(expected - seen):
             self.failures.append(f"no report of the overflow in {name}")
-        return seen
+
+
+def backtraces(lines, name):
+    """Of each report about a thread of that name: all frames."""
+    found, frames = [], None
+    for line in lines:
+        if match := OURS.search(line):
+            frames = [] if match[1] == name else None
+        elif frames is None:
+            continue
+        elif match := FRAME.search(line):
+            frames.append(match[1])
+        elif "end trace" in line:
+            found.append("\n".join(frames))
+            frames = None
+    return found
 
 
 def check_death(verdict):
@@ -197,16 +214,20 @@ def check_tests(verdict):
     verdict.console("chains")
     for boot in ("test", "tool", "variant"):
         verdict.results(boot)
-        seen = verdict.console(boot)
+        verdict.console(boot)
         if boot == "test":
-            # Fifty threads, one backtrace for each of five pages.
-            verdict.expect("a_site_is_reported_once", seen.get("deep") == 5,
-                           f"{seen.get('deep')} reports of deep instead of 5")
-            # Ten in five seconds, so at most twenty over the end of such five.
+            # Fifty threads, one backtrace for each of five pages; and if an interrupt
+            # comes just where a page ends, one of its own.
+            deep = backtraces(verdict.read("test", "console"), "deep")
+            verdict.expect("a_site_is_reported_once", len(set(deep)) >= 5 and
+                           len(set(deep)) == len(deep),
+                           f"{len(deep)} reports of deep, {len(set(deep))} different, want 5")
+            # Ten in five seconds, so thirty-one in more than ten. Of the guest's two
+            # clocks the one that counts may lag while the host has no time for it.
             times = [float(match[1]) for line in verdict.read("test", "console")
                      if (match := re.match(r"\[ *([\d.]+)\] .*ran out of stack", line))]
-            verdict.expect("reports_are_rate_limited", len(times) > 20 and
-                           all(b - a > 4 for a, b in zip(times, times[20:])),
+            verdict.expect("reports_are_rate_limited", len(times) > 30 and
+                           all(b - a > 5 for a, b in zip(times, times[30:])),
                            f"{len(times)} reports, at {times}")
     verdict.expect("iret_to_16_bit_stacks", "sigreturn ok" in verdict.read("variant", "results"),
                    "the kernel's sigreturn test fails")
