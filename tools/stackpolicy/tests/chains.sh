@@ -57,7 +57,9 @@ deepest()
 ifconfig lo 127.0.0.1 up
 sysctl -q -w kernel.stack_policy="task=4/32 kthread=4/32 user-worker=4/32"
 stackpolicy trace record --output /overflows &
-sleep 2
+while kill -0 $! && ! grep -qs 1 "$tracing/instances/stackpolicy-$!/events/stack_policy/stack_fault/enable"; do
+	sleep 1
+done
 for _ in 1 2 3 4 5; do
 	loads quietly
 done

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+HANG_S = 900    # what takes seconds takes minutes on a busy host
 
 def places(image):
     """Offsets worth damaging: the headers, and the small sections that are parsed."""
@@ -54,7 +55,7 @@ def main(tool, image, seconds, seed=None):
             file.flush()
             try:
                 done = subprocess.run([tool, "-j", "analyze", file.name], capture_output=True,
-                                      timeout=120, check=False)
+                                      timeout=HANG_S, check=False)
             except subprocess.TimeoutExpired:
                 done = None
             if done is None or done.returncode not in (0, 1):

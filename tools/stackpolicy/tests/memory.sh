@@ -25,7 +25,7 @@ check metrics_histogram 0 "^stack_policy_exit_depth_bytes_bucket.class=\"task\",
 	"cat $tmp/m.prom"
 mkfifo "$tmp/fifo"
 check metrics_into_a_pipe 0 "^stack_policy_threads" \
-	"$tool metrics --output $tmp/fifo & timeout 30 cat $tmp/fifo; wait; [ -p $tmp/fifo ]"
+	"$tool metrics --output $tmp/fifo & timeout 300 cat $tmp/fifo; wait; [ -p $tmp/fifo ]"
 ln -s m.prom "$tmp/link"
 check metrics_through_a_link 0 "" \
 	"rm $tmp/m.prom; touch $tmp/m.prom; $tool metrics --output $tmp/link; [ -h $tmp/link ] && [ -s $tmp/m.prom ]"

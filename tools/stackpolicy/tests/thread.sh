@@ -44,7 +44,10 @@ check watch_no_such_process 1 "process 4000000: No such process" \
 	"$tool thread watch --count 1 --pid 4000000"
 check watch_json 2 "use 'thread show'" "$tool -j thread watch"
 check watch_bad_interval 2 "interval 0: a number" "$tool thread watch --interval 0"
-check watch_ends_on_signal 0 "COMMAND" "timeout -s INT 3 $tool thread watch --interval 60"
+# Once it has looked, however long that takes; it would look again in a day.
+check watch_ends_on_signal 0 "COMMAND" "$tool thread watch --interval 86400 > $tmp/watched &
+	while kill -0 \$! && ! grep -q COMMAND $tmp/watched; do sleep 1; done; sleep 1
+	kill -INT \$! && wait \$! && cat $tmp/watched"
 
 # Threads that come and go while they are read.
 threads churn &
@@ -58,7 +61,7 @@ wait $churn 2>/dev/null
 # Many of them.
 threads "${many:-20000}" > "$tmp/ready" &
 sleeper=$!
-while ! grep -q . "$tmp/ready"; do sleep 1; done
+while kill -0 $sleeper && ! grep -q . "$tmp/ready"; do sleep 1; done
 check many_threads_are_there 0 "ready" "cat $tmp/ready"
 json many_threads ".[0] | length == ${many:-20000} + 1" "$tool -j thread show --pid $sleeper"
 check many_threads_watched 0 "threads, [0-9]+ kB" "$tool thread watch --count 1 --top 5"

@@ -4,6 +4,7 @@
  * churn" has some that come and go, and as "hostile_name COMMAND" it is a thread
  * whose name nobody should print as it is, and runs COMMAND beside it.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,23 @@ static void *sleeper(void *arg)
 	return NULL;
 }
 
+/* Ends the program if @err is an error number. */
+static void must_not(int err, const char *what)
+{
+	if (!err)
+		return;
+	fprintf(stderr, "%s: %s\n", what, strerror(err));
+	exit(1);
+}
+
+static pid_t must_fork(void)
+{
+	pid_t child = fork();
+
+	must_not(child < 0 ? errno : 0, "fork");
+	return child;
+}
+
 static void *nothing(void *arg)
 {
 	return NULL;
@@ -33,14 +51,16 @@ static int sleep_in(int nr)
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	pthread_attr_t attr;
 	pthread_t thread;
+	int err;
 
 	if (stacks == MAP_FAILED)
 		return perror("mmap"), 1;
 	for (int i = 0; i < nr; i++) {
 		pthread_attr_init(&attr);
 		pthread_attr_setstack(&attr, stacks + (size_t)i * STACK, STACK);
-		if (pthread_create(&thread, &attr, sleeper, NULL)) {
-			printf("only %d\n", i);
+		err = pthread_create(&thread, &attr, sleeper, NULL);
+		if (err) {
+			printf("only %d: %s\n", i, strerror(err));
 			fflush(stdout);
 			pause();
 		}
@@ -57,11 +77,11 @@ static void churn(void)
 
 	for (;;) {
 		for (int i = 0; i < 50; i++)
-			if (pthread_create(&threads[i], NULL, nothing, NULL))
-				exit(1);
+			must_not(pthread_create(&threads[i], NULL, nothing, NULL),
+				 "pthread_create");
 		for (int i = 0; i < 50; i++)
 			pthread_join(threads[i], NULL);
-		if (!fork())
+		if (!must_fork())
 			_exit(0);
 		wait(NULL);
 	}
@@ -69,23 +89,27 @@ static void churn(void)
 
 static int beside_hostile_name(char **command)
 {
-	int status, end[2];
+	int status, end[2], ready[2];
 	pid_t pid;
 	char c;
 
-	if (pipe(end))
-		return 1;
-	if (!fork()) {
+	must_not(pipe(end) || pipe(ready) ? errno : 0, "pipe");
+	if (!must_fork()) {
 		close(end[1]);
-		prctl(PR_SET_NAME, "\033[2J\"\\\n\xff\x80");
+		close(ready[0]);
+		must_not(prctl(PR_SET_NAME, "\033[2J\"\\\n\xff\x80") ? errno : 0, "prctl");
+		close(ready[1]);
 		if (read(end[0], &c, 1) >= 0)
 			_exit(0);
 	}
-	usleep(100000);
-	pid = fork();
+	/* Until it has its name. */
+	close(ready[1]);
+	must_not(read(ready[0], &c, 1) < 0 ? errno : 0, "read");
+	pid = must_fork();
 	if (!pid) {
 		close(end[1]);
 		execvp(command[0], command);
+		perror(command[0]);
 		_exit(127);
 	}
 	waitpid(pid, &status, 0);

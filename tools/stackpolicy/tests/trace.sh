@@ -61,10 +61,11 @@ check plot 0 "<title>recurs[a-z_]*.*: [0-9]+ bytes, [0-9.]+ %</title>" \
 check plot_ends 0 "^</svg>\$" "tail -n 1 $tmp/flame.svg"
 
 # A name that looks like an event is only a name.
-check record_spoofed 0 "^ +- ensure_set\\+0x" "
-	$tool trace record 5 --output $tmp/spoofed & sleep 3
-	(printf 'x: stack_grow: ' > /proc/self/comm; echo 28000 > $module/ensure); wait
-	$tool trace report $tmp/spoofed"
+start_recording "$tmp/spoofed"
+(printf 'x: stack_grow: ' > /proc/self/comm; echo 28000 > $module/ensure)
+kill $recorder
+wait $recorder
+check record_spoofed 0 "^ +- ensure_set\\+0x" "$tool trace report $tmp/spoofed"
 check record_spoofed_once 0 "^Linux [0-9.]+: 1 events of 1 call chains" "$tool trace report $tmp/spoofed"
 
 # Names of threads that look like what is parsed, and other options of tracing: a new
