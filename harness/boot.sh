@@ -22,8 +22,10 @@ accelerator()
 
 # boot NAME SECONDS [WORDS...]: console to $out/NAME.console, results to $out/NAME.results.
 # init does what mode=NAME says, or a mode among WORDS. With $cpus virtual CPUs,
-# $memory and $image; if $count is set, in a machine whose clock counts instructions.
+# $memory and $image, and a second disk to write to if $swap is a file; if $count is
+# set, in a machine whose clock counts instructions.
 cpus=2
+swap=
 memory=2G
 image=$out/initramfs.gz
 count=
@@ -48,6 +50,8 @@ boot()
 		# A disk answers when the host has time.
 		command+=(-drive "file=$out/disk,if=none,id=disk,format=raw,readonly=on"
 			-device "virtio-blk-pci,drive=disk")
+		[ -z "$swap" ] || command+=(-device "virtio-blk-pci,drive=swap"
+			-drive "file=$swap,if=none,id=swap,format=raw")
 	fi
 	# Who writes to a page that was freed is found when it is allocated again.
 	[ "$DEBUG" != 1 ] || set -- "$@" page_poison=1

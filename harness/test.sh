@@ -37,6 +37,25 @@ host_tests()
 	} > "$out/host.results"
 }
 
+# A machine that sleeps: to RAM, which its clock ends, and to disk, which ends QEMU. Each
+# run goes on where the one before was.
+boot_sleep()
+{
+	local swap=$out/swap runs=0 all=$out/sleep-all what
+	rm -f "$swap" "$all".*
+	truncate -s 1G "$swap"
+	until grep -qs '^# end' "$all.results" || [ $((runs++)) -eq 4 ]; do
+		boot sleep 1800 resume=/dev/vdb || :
+		for what in console results; do
+			tr -d '\r' < "$out/sleep.$what" >> "$all.$what"
+		done
+	done
+	for what in console results; do
+		mv "$all.$what" "$out/sleep.$what"
+	done
+	rm -f "$swap"
+}
+
 # What is short or mostly waits, beside the long boot.
 others()
 {
@@ -50,6 +69,7 @@ others()
 	boot die 900 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
 		randomize_kstack_offset=off || :
 	boot full 900 noapic || :
+	[ "$DEBUG" != 1 ] || boot_sleep
 	boot panic 900 mode=overflow action=kernel.stack_policy_overflow=panic || :
 	boot warn 900 mode=overflow action=kernel.panic_on_warn=1 || :
 }
@@ -62,9 +82,14 @@ some()
 	case $name in
 	stack_policy*)
 		boot some 5400 kunit.enable=1 "kunit.filter_glob=$name" || rc=$? ;;
-	table | maps | stack | overflow | trim | \
-	table.* | maps.* | stack.* | overflow.* | trim.*)
+	table | maps | stack | overflow | trim | recover | \
+	table.* | maps.* | stack.* | overflow.* | trim.* | recover.*)
 		boot some 5400 "what=$(selftest "$name")" || rc=$? ;;
+	sleep)
+		[ "$DEBUG" = 1 ] || die "TEST=sleep: only the kernel of DEBUG=1 can sleep"
+		boot_sleep
+		mv "$out/sleep.results" "$out/some.results"
+		mv "$out/sleep.console" "$out/some.console" ;;
 	class | thread | memory | trace | nofeature)
 		boot some 5400 "tool=$tool" "what=/tests/run.sh,$name" || rc=$? ;;
 	analyze | observed)
@@ -100,4 +125,6 @@ boot test 5400 kunit.enable=1 || rc=$?
 wait $! || rc=1
 cat "$out/others.log"
 echo "# $(about)"
-exec python3 ./verdict.py "$out" "$rc"
+what=test
+[ "$DEBUG" != 1 ] || what=debug
+exec python3 ./verdict.py "$out" "$rc" $what

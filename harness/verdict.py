@@ -31,14 +31,16 @@ RESULTS = {"test": ("stack_policy", "stack_policy_trim", "stack_policy_x86"),
            "tool": (),
            "variant": ("stack_policy_trim", "stack_policy_x86"),
            "some": (),
+           "sleep": (),
            "stress": ("stack_policy_x86",),
            "host": ()}
 # What the names of their other tests begin with. The tool's have its name before that.
-GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim"),
+GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "recover"),
           "tool": ("class", "thread", "memory", "trace", "nofeature"),
           "variant": ("trim", "overflow"),
           "stress": (),
           "some": (),
+          "sleep": ("sleep",),
           "host": ("analyze", "observed")}
 MAY_SKIP = re.compile(r"table\.kvm_run_")    # QEMU under KVM need not nest
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
@@ -208,6 +210,17 @@ def check_some(verdict):
         verdict.failures.append("there is no test of that name")
 
 
+def check_debug(verdict):
+    """make test DEBUG=1: the same, and a machine that sleeps."""
+    check_tests(verdict)
+    verdict.results("sleep")
+    verdict.console("sleep")
+    console = "\n".join(verdict.read("sleep", "console"))
+    verdict.expect("slept_in_ram", "PM: suspend entry (deep)" in console, "no suspend to RAM")
+    verdict.expect("slept_on_disk", "PM: hibernation: hibernation exit" in console,
+                   "no hibernation")
+
+
 def check_tests(verdict):
     """make test: all its boots, and what needs none."""
     verdict.results("host")
@@ -269,7 +282,8 @@ def main(folder, status, what="test"):
     verdict = Verdict(folder)
     if status != "0":
         verdict.failures.append(f"QEMU ended with status {status}")
-    {"stress": check_stress, "some": check_some, "test": check_tests}[what](verdict)
+    {"stress": check_stress, "some": check_some, "test": check_tests,
+     "debug": check_debug}[what](verdict)
     # How close it was.
     for line in verdict.comments:
         if match := re.search(r"CPU \d+: \d+ pages( taken)?, at least .*|"

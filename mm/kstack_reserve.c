@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The reserve: zeroed pages that each CPU keeps for stacks that grow where
- * nothing can be allocated. It is filled before its CPU comes online and
- * refilled as soon as interrupts are on. Knows no stacks.
+ * nothing can be allocated. It is filled before its CPU comes online, refilled
+ * as soon as interrupts are on, and if that is lost with the next tick of the
+ * timer. Knows no stacks.
  */
 #define pr_fmt(fmt) "kstack: " fmt
 
@@ -29,9 +30,13 @@ static DEFINE_PER_CPU(struct page *, kstack_reserve[KSTACK_RESERVE]);
 static DEFINE_PER_CPU(struct llist_head, kstack_surplus);
 /* What became of it. Changed in faults too: this_cpu operations, or before it is online. */
 static DEFINE_PER_CPU(struct kstack_reserve_stats, kstack_reserve_stats);
-/* Refill: first from hard interrupt context, what that cannot get from a worker. */
+/*
+ * Refill: in an interrupt that the CPU sends to itself, once more in its next tick,
+ * and from a worker what these cannot get.
+ */
 struct kstack_refill {
-	struct irq_work			irq;
+	struct irq_work			now;
+	struct irq_work			tick;
 	struct kthread_delayed_work	work;
 	int				cpu;
 };
@@ -152,6 +157,8 @@ static void kstack_refill_now(void)
 
 static void kstack_refill_irq_fn(struct irq_work *irq)
 {
+	lockdep_assert_irqs_disabled();
+
 	/* First: the rest may take long. */
 	kstack_refill_now();
 	kstack_catch_up(smp_processor_id());
@@ -159,11 +166,23 @@ static void kstack_refill_irq_fn(struct irq_work *irq)
 
 /*
  * After growth: have the reserve refilled and the rest made up for, in the next
- * interrupt. Any context.
+ * interrupt. Any context, preemption is off.
+ *
+ * irq_work_queue() raises its interrupt only if the CPU's list was empty. Where an
+ * interrupt is lost, because the CPU goes down or sleep resets its APIC, the list is
+ * left with an entry of whoever queued one, and from then on no interrupt is raised.
+ * So raise it here unless this work was not queued before: one that is still
+ * queued has either its interrupt on the way, and another one is merged with it, or
+ * none. And should this one be lost as well: the tick does the same work, and as long
+ * as that is queued an idle CPU does not stop its tick.
  */
 void kstack_refill_soon(void)
 {
-	irq_work_queue(this_cpu_ptr(&kstack_refill.irq));
+	struct kstack_refill *refill = this_cpu_ptr(&kstack_refill);
+
+	if (!irq_work_queue(&refill->now))
+		arch_irq_work_raise();
+	irq_work_queue(&refill->tick);
 }
 
 /* Until the reserve is full, whether or not somebody takes from it again. */
@@ -262,7 +281,8 @@ static int __init kstack_reserve_init(void)
 	for_each_possible_cpu(cpu) {
 		struct kstack_refill *refill = per_cpu_ptr(&kstack_refill, cpu);
 
-		init_irq_work(&refill->irq, kstack_refill_irq_fn);
+		init_irq_work(&refill->now, kstack_refill_irq_fn);
+		refill->tick = IRQ_WORK_INIT_LAZY(kstack_refill_irq_fn);
 		kthread_init_delayed_work(&refill->work, kstack_refill_work_fn);
 		refill->cpu = cpu;
 	}

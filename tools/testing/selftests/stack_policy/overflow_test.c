@@ -91,16 +91,6 @@ static unsigned long long overflows(void)
 	return class_stats(TASK).grows_fault;
 }
 
-/* Of the whole machine. */
-static unsigned long long uncharged_kb(void)
-{
-	unsigned long long sum = 0;
-
-	for (int class = 0; class < NR_CLASSES; class++)
-		sum += class_stats(class).uncharged_kb;
-	return sum;
-}
-
 FIXTURE(overflow) { };
 FIXTURE_SETUP(overflow)
 {

@@ -22,7 +22,6 @@
 #include "../kselftest_harness.h"
 #include "util.h"
 
-#define COLD_SECS	"/proc/sys/kernel/stack_policy_cold_secs"
 #define TRIM		"/sys/kernel/debug/stack_policy/trim"
 #define FAIL		"/sys/kernel/debug/fail_kstack_refill/"
 #define RESERVE_PAGES	16

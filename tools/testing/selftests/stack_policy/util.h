@@ -22,6 +22,7 @@
 #define TABLE	"/proc/sys/kernel/stack_policy"
 #define ACTION	"/proc/sys/kernel/stack_policy_overflow"
 #define DEFAULT	"task=12/32 kthread=12/32 kthread-big=32/32 kvm-vcpu=32/32 user-worker=12/32\n"
+#define COLD_SECS "/proc/sys/kernel/stack_policy_cold_secs"
 #define MINE	"/proc/thread-self/stack_policy"
 #define MODULE	"/sys/kernel/debug/stack_policy_test/"
 #define TRACING	"/sys/kernel/tracing/"
@@ -260,6 +261,16 @@ static inline struct stats class_stats(int class)
 		checked(map_op(BPF_MAP_LOOKUP_ELEM, fd, class, &s, 0));
 	close(fd);
 	return s;
+}
+
+/* What nobody is charged for yet, of the whole machine. */
+static inline unsigned long long uncharged_kb(void)
+{
+	unsigned long long sum = 0;
+
+	for (int class = 0; class < NR_CLASSES; class++)
+		sum += class_stats(class).uncharged_kb;
+	return sum;
 }
 
 /* What is charged to it beside stacks goes with the last reference. */
