@@ -287,7 +287,7 @@ def main(folder, status, what="test"):
     # How close it was.
     for line in verdict.comments:
         if match := re.search(r"CPU \d+: \d+ pages( taken)?, at least .*|"
-                              r"\d+ of \d+ bytes of the margin used", line):
+                              r"\d+ of \d+ bytes of the margin used|sigreturn: .*", line):
             print("#", match[0])
     for failure in verdict.failures:
         print("FAILED:", failure)
