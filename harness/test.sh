@@ -120,9 +120,9 @@ build_kernel
 step "build the initramfs" build_image
 [ -z "$TEST" ] || some
 others > "$out/others.log" 2>&1 &
-rc=0
+others=$! rc=0
 boot test 5400 kunit.enable=1 || rc=$?
-wait $! || rc=1
+wait "$others" || rc=1
 cat "$out/others.log"
 echo "# $(about)"
 what=test
