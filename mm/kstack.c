@@ -223,13 +223,13 @@ void kstack_charge_growth(struct kstack *ks)
  */
 void kstack_charge_later(struct kstack *ks)
 {
-	if (xchg(&ks->charge_queued, true))
-		return;
-	/* Does not fail: this is on that stack. */
-	try_get_task_stack(ks->task);
-	get_task_struct(ks->task);
 	preempt_disable();
-	llist_add(&ks->charge_node, this_cpu_ptr(&kstack_uncharged));
+	if (!xchg(&ks->charge_queued, true)) {
+		/* Does not fail: this is on that stack. */
+		try_get_task_stack(ks->task);
+		get_task_struct(ks->task);
+		llist_add(&ks->charge_node, this_cpu_ptr(&kstack_uncharged));
+	}
 	kstack_refill_soon();
 	preempt_enable();
 }
@@ -335,6 +335,8 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 	}
 	return 0;
 }
+		/* Also for the record, even where no page was taken. */
+		kstack_refill_surely();
 
 static int kstack_alloc_pages(struct page **pages, unsigned int nr, int node,
 			      gfp_t gfp)

@@ -40,10 +40,11 @@ void kstack_catch_up(unsigned int cpu);
 /*
  * kstack_reserve.c: zeroed pages of this CPU. Any context, NMIs too; nothing is
  * allocated, locked or woken here. A refill is on its way after each of the first
- * two.
+ * three.
  */
 struct page *kstack_reserve_take(unsigned int leave);
 void kstack_refill_soon(void);
+void kstack_refill_surely(void);
 void kstack_reserve_put(struct page *page);
 
 /* kstack_trim.c */

@@ -9,6 +9,7 @@
 
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
+#include <linux/debugfs.h>
 #include <linux/fault-inject.h>
 #include <linux/irq_work.h>
 #include <linux/kstack.h>
@@ -16,6 +17,7 @@
 #include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
+#include <linux/syscore_ops.h>
 
 #include "kstack.h"
 
@@ -59,6 +61,14 @@ static bool refill_fails(void)
 	return should_fail(&fail_kstack_refill, PAGE_SIZE);
 }
 
+/* As if it were raised where there are none any more. */
+static bool lose_interrupts;
+
+static bool interrupt_gets_lost(void)
+{
+	return READ_ONCE(lose_interrupts);
+}
+
 static int __init setup_fail_kstack_refill(char *str)
 {
 	return setup_fault_attr(&fail_kstack_refill, str);
@@ -70,11 +80,19 @@ static int __init fail_kstack_refill_debugfs(void)
 	struct dentry *dir = fault_create_debugfs_attr("fail_kstack_refill", NULL,
 						       &fail_kstack_refill);
 
-	return PTR_ERR_OR_ZERO(dir);
+	if (IS_ERR(dir))
+		return PTR_ERR(dir);
+	debugfs_create_bool("lose_interrupts", 0600, dir, &lose_interrupts);
+	return 0;
 }
 late_initcall(fail_kstack_refill_debugfs);
 #else
 static bool refill_fails(void)
+{
+	return false;
+}
+
+static bool interrupt_gets_lost(void)
 {
 	return false;
 }
@@ -157,32 +175,44 @@ static void kstack_refill_now(void)
 
 static void kstack_refill_irq_fn(struct irq_work *irq)
 {
-	lockdep_assert_irqs_disabled();
-
 	/* First: the rest may take long. */
 	kstack_refill_now();
 	kstack_catch_up(smp_processor_id());
 }
 
+/* The same. If the interrupt got lost, others wait for it behind ours. */
+static void kstack_refill_tick_fn(struct irq_work *irq)
+{
+	if (irq_work_is_pending(this_cpu_ptr(&kstack_refill.now)))
+		arch_irq_work_raise();
+	kstack_refill_irq_fn(irq);
+}
+
 /*
  * After growth: have the reserve refilled and the rest made up for, in the next
- * interrupt. Any context, preemption is off.
- *
- * irq_work_queue() raises its interrupt only if the CPU's list was empty. Where an
- * interrupt is lost, because the CPU goes down or sleep resets its APIC, the list is
- * left with an entry of whoever queued one, and from then on no interrupt is raised.
- * So raise it here unless this work was not queued before: one that is still
- * queued has either its interrupt on the way, and another one is merged with it, or
- * none. And should this one be lost as well: the tick does the same work, and as long
- * as that is queued an idle CPU does not stop its tick.
+ * interrupt, and should that get lost in the next tick: as long as lazy work is
+ * queued, an idle CPU does not stop its tick. Any context, preemption is off.
  */
 void kstack_refill_soon(void)
 {
 	struct kstack_refill *refill = this_cpu_ptr(&kstack_refill);
 
-	if (!irq_work_queue(&refill->now))
-		arch_irq_work_raise();
+	/* First, so that one interrupt does both. */
 	irq_work_queue(&refill->tick);
+	if (!interrupt_gets_lost())
+		irq_work_queue(&refill->now);
+}
+
+/*
+ * The same, whatever is on the CPU's list. irq_work_queue() raises its interrupt only
+ * if that is empty. Where an interrupt is lost, because the CPU goes down or sleep
+ * resets its APIC, an entry of whoever queued it stays, and no later one is raised.
+ */
+void kstack_refill_surely(void)
+{
+	kstack_refill_soon();
+	if (!interrupt_gets_lost())
+		arch_irq_work_raise();
 }
 
 /* Until the reserve is full, whether or not somebody takes from it again. */
@@ -259,6 +289,14 @@ static int kstack_reserve_prepare(unsigned int cpu)
 	return -ENOMEM;
 }
 
+/* On @cpu. Somebody may have left an entry on its list when it went down. */
+static int kstack_reserve_online(unsigned int cpu)
+{
+	guard(preempt)();
+	kstack_refill_surely();
+	return 0;
+}
+
 static int kstack_reserve_dead(unsigned int cpu)
 {
 	kthread_cancel_delayed_work_sync(&per_cpu(kstack_refill, cpu).work);
@@ -282,7 +320,7 @@ static int __init kstack_reserve_init(void)
 		struct kstack_refill *refill = per_cpu_ptr(&kstack_refill, cpu);
 
 		init_irq_work(&refill->now, kstack_refill_irq_fn);
-		refill->tick = IRQ_WORK_INIT_LAZY(kstack_refill_irq_fn);
+		refill->tick = IRQ_WORK_INIT_LAZY(kstack_refill_tick_fn);
 		kthread_init_delayed_work(&refill->work, kstack_refill_work_fn);
 		refill->cpu = cpu;
 	}
@@ -294,3 +332,31 @@ static int __init kstack_reserve_init(void)
 	return 0;
 }
 early_initcall(kstack_reserve_init);
+
+/* Behind the APIC, with interrupts off: on the CPU that slept last, and wakes first. */
+static void kstack_reserve_resume(void *data)
+{
+	kstack_refill_surely();
+}
+
+static const struct syscore_ops kstack_reserve_syscore_ops = {
+	.resume	= kstack_reserve_resume,
+};
+
+static struct syscore kstack_reserve_syscore = {
+	.ops	= &kstack_reserve_syscore_ops,
+};
+
+/* What heals a list before anything can overflow there. Without it the tick does. */
+static int __init kstack_reserve_init_late(void)
+{
+	int ret;
+
+	if (!kstack_is_ready)
+		return 0;
+	register_syscore(&kstack_reserve_syscore);
+	ret = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "mm:kstack_online",
+					kstack_reserve_online, NULL);
+	return min(ret, 0);
+}
+late_initcall(kstack_reserve_init_late);

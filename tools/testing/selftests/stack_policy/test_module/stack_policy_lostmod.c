@@ -12,9 +12,9 @@
 #include <linux/debugfs.h>
 #include <linux/fs.h>
 #include <linux/irq_work.h>
-#include <linux/irqflags.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/ptrace.h>
 #include <linux/sched/task_stack.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
@@ -51,17 +51,17 @@ static noinline unsigned long recurse(unsigned long frame)
 	return top - current_stack_pointer < DEEP ? recurse(frame + 1) + pattern[frame % 8] : 0;
 }
 
-static bool armed_here(struct lost *lost)
+static bool armed_here(struct lost *lost, const struct pt_regs *regs)
 {
-	/* Elsewhere is not where interrupts get lost. */
-	return irqs_disabled() && atomic_cmpxchg(&lost->armed, 1, 0);
+	/* With interrupts on is not where they get lost. */
+	return !(regs->flags & X86_EFLAGS_IF) && atomic_cmpxchg(&lost->armed, 1, 0);
 }
 
 static int go_deep(struct kprobe *probe, struct pt_regs *regs)
 {
 	struct lost *lost = container_of(probe, struct lost, probe);
 
-	if (armed_here(lost)) {
+	if (armed_here(lost, regs)) {
 		recurse(0);
 		lost->hits++;
 	}
@@ -72,7 +72,7 @@ static int strand(struct kprobe *probe, struct pt_regs *regs)
 {
 	struct lost *lost = container_of(probe, struct lost, probe);
 
-	if (armed_here(lost)) {
+	if (armed_here(lost, regs)) {
 		irq_work_queue(&stranded);
 		lost->hits++;
 	}
