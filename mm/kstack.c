@@ -45,6 +45,8 @@ static DEFINE_PER_CPU(struct llist_head, kstack_uncharged);
 static DEFINE_PER_CPU(struct kstack *, kstack_cache[NR_CACHED]);
 
 static struct kmem_cache *kstack_cachep __ro_after_init;
+/* One at a time: those that are on the reclaimer's list have to wait for it. */
+static struct workqueue_struct *kstack_free_wq __ro_after_init;
 
 /* The lowest mapped address, from the page tables. */
 unsigned long kstack_low(const struct kstack *ks)
@@ -173,7 +175,8 @@ void kstack_uncharge_slot(struct kstack *ks, unsigned int slot, struct page *pag
 	ks->accounted &= ~BIT(slot);
 	mod_lruvec_page_state(page, NR_KERNEL_STACK_KB, -(int)(PAGE_SIZE / 1024));
 	memcg_kmem_uncharge_page(page, 0);
-	this_cpu_dec(ks->stats->charged);
+	if (ks->stats)
+		this_cpu_dec(ks->stats->charged);
 }
 
 /* Undo kstack_charge(). What is retained was charged as well. */
@@ -332,11 +335,11 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 		kstack_trim_soon(ks);
 	} else {
 		kstack_charge_later(ks);
+		/* Also for the record, even where no page was taken. */
+		kstack_refill_surely();
 	}
 	return 0;
 }
-		/* Also for the record, even where no page was taken. */
-		kstack_refill_surely();
 
 static int kstack_alloc_pages(struct page **pages, unsigned int nr, int node,
 			      gfp_t gfp)
@@ -621,6 +624,10 @@ static void kstack_free_work(struct work_struct *work)
 	struct kstack *ks = container_of(to_rcu_work(work), struct kstack, free_work);
 
 	kstack_unlist(ks);
+	/* Of a thread that died in the middle of its exit. */
+	spin_lock_irq(&ks->charge_lock);
+	kstack_uncharge(ks);
+	spin_unlock_irq(&ks->charge_lock);
 	if (kstack_retained(ks) || !kstack_to_cache(ks))
 		kstack_destroy(ks);
 }
@@ -653,10 +660,11 @@ void kstack_free(struct kstack *ks)
 		this_cpu_inc(ks->stats->depth[(max(ks->high, ks->used) - 1) / 1024]);
 	ks->task = NULL;
 	kstack_uncount(ks);
-	if (kstack_to_cache(ks))
+	/* A recursive oops leaves its accounts open: they are settled where that may sleep. */
+	if (!ks->accounted && kstack_to_cache(ks))
 		return;
 	INIT_RCU_WORK(&ks->free_work, kstack_free_work);
-	queue_rcu_work(system_unbound_wq, &ks->free_work);
+	queue_rcu_work(kstack_free_wq, &ks->free_work);
 }
 
 static int kstack_cpu_dead(unsigned int cpu)
@@ -678,6 +686,9 @@ static int kstack_cpu_dead(unsigned int cpu)
 void __init kstack_init(void)
 {
 	kstack_cachep = KMEM_CACHE(kstack, SLAB_PANIC | SLAB_ACCOUNT);
+	kstack_free_wq = alloc_workqueue("kstack_free", WQ_UNBOUND | WQ_MEM_RECLAIM, 1);
+	if (!kstack_free_wq)
+		panic("kstack: no workqueue to free stacks\n");
 }
 
 static int __init kstack_cpu_init(void)

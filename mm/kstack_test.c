@@ -278,6 +278,55 @@ static void running_is_not_trimmed(struct kunit *test)
 }
 
 /* It has asked for more than it had at creation. */
+/* As if it had been forked and never woken; as if it reclaimed memory. */
+static void new_and_reclaiming_are_not_trimmed(struct kunit *test)
+{
+	struct sleeper s = {};
+
+	start(test, &s);
+	WRITE_ONCE(s.task->__state, TASK_NEW);
+	KUNIT_EXPECT_EQ(test, trim_once(&s), 0);
+	WRITE_ONCE(s.task->__state, TASK_UNINTERRUPTIBLE);
+	s.task->flags |= PF_MEMALLOC;
+	KUNIT_EXPECT_EQ(test, trim_once(&s), 0);
+	s.task->flags &= ~PF_MEMALLOC;
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	stop(&s);
+}
+
+static struct kstack *alloc_for(struct kunit *test, struct task_struct *task)
+{
+	KUNIT_ASSERT_EQ(test, kstack_alloc(task, NUMA_NO_NODE, 3 * PAGE_SIZE, THREAD_SIZE,
+					   current->kstack->stats), 0);
+	return task->kstack;
+}
+
+/*
+ * A thread that dies in a recursive oops never settles its accounts. Whoever has its
+ * stack next is to be charged for it. Three stacks empty this CPU's cache.
+ */
+static void accounts_left_open_are_not_inherited(struct kunit *test)
+{
+	struct task_struct *task = kunit_kcalloc(test, 4, sizeof(*task), GFP_KERNEL);
+	struct kstack *ks[4];
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, task);
+	migrate_disable();
+	for (i = 0; i < 3; i++)
+		ks[i] = alloc_for(test, &task[i]);
+	kstack_free(ks[0]);
+	ks[3] = alloc_for(test, &task[3]);
+	migrate_enable();
+	KUNIT_EXPECT_PTR_NE(test, ks[3], ks[0]);
+	for (i = 1; i < 4; i++) {
+		KUNIT_EXPECT_EQ(test, hweight8(ks[i]->accounted), 3);
+		kstack_account_exit(ks[i]);
+		KUNIT_EXPECT_EQ(test, ks[i]->accounted, 0);
+		kstack_free(ks[i]);
+	}
+}
+
 static void woken_has_what_it_asked_for(struct kunit *test)
 {
 	struct sleeper s = { .ensure = 20000 };
@@ -662,6 +711,8 @@ static struct kunit_case kstack_test_cases[] = {
 	KUNIT_CASE(asked_can_be_taken_back),
 	KUNIT_CASE(pinned_is_not_trimmed),
 	KUNIT_CASE(running_is_not_trimmed),
+	KUNIT_CASE(new_and_reclaiming_are_not_trimmed),
+	KUNIT_CASE(accounts_left_open_are_not_inherited),
 	KUNIT_CASE(woken_has_what_it_asked_for),
 	KUNIT_CASE(only_written_pages_are_read),
 	KUNIT_CASE(written_once_is_read),

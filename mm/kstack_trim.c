@@ -124,22 +124,21 @@ static unsigned int kstack_retain(struct kstack *ks, unsigned long keep,
 	unsigned long addr;
 
 	lockdep_assert_irqs_disabled();
-	if (kstack_low(ks) >= keep)
-		return 0;
-	WRITE_ONCE(task->stack_low, keep);
 	/*
-	 * Pairs with the increment in try_get_task_stack(), fully ordered on
-	 * x86: either it is seen here, or stack_low by who reads the stack.
+	 * Looked up again for each page: if this loop itself overflows, the stack has
+	 * grown again, and stack_low said so to a reader who came just then.
 	 */
-	smp_mb();
-	if (refcount_read(&task->stack_refcount) > pins) {
-		kstack_note_low(ks);
-		return 0;
-	}
-	/* Looked up again: if this loop itself overflows, it has grown again. */
 	while ((addr = kstack_low(ks)) < keep) {
 		pte_t *ptep = kstack_ptep(ks, addr);
 
+		WRITE_ONCE(task->stack_low, keep);
+		/*
+		 * Pairs with the increment in try_get_task_stack(), fully ordered on
+		 * x86: either it is seen here, or stack_low by who reads the stack.
+		 */
+		smp_mb();
+		if (refcount_read(&task->stack_refcount) > pins)
+			break;
 		xchg(&ptep->pte, arch_kstack_mk_retained(*ptep, false).pte);
 		atomic_long_inc(&nr_retained);
 		this_cpu_dec(ks->stats->pages);
@@ -147,6 +146,8 @@ static unsigned int kstack_retain(struct kstack *ks, unsigned long keep,
 		nr++;
 	}
 	kstack_note_low(ks);
+	if (!nr)
+		return 0;
 	ks->trims[what]++;
 	this_cpu_inc(ks->stats->trims[what]);
 	/* Restores what is missing, flushes where it has to. */
@@ -288,7 +289,12 @@ static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
 	unsigned int *nr = data, mapped;
 
 	lockdep_assert_held(&task->pi_lock);
-	if (state == TASK_RUNNING || state == TASK_WAKING || task->on_rq || task_curr(task))
+	/* What has never run does not come through the switch that restores. */
+	if (state == TASK_RUNNING || state & (TASK_WAKING | TASK_NEW) || task->on_rq ||
+	    task_curr(task))
+		return -EBUSY;
+	/* Who is freeing memory for others needs his stack in place. */
+	if (READ_ONCE(task->flags) & PF_MEMALLOC)
 		return -EBUSY;
 	/* A dead one does not hold its stack any more: @pins would be wrong. */
 	if (state & TASK_DEAD || ks->populate == ks->limit)
@@ -318,9 +324,7 @@ unsigned int kstack_trim_blocked(struct task_struct *tsk)
 	struct kstack *ks = tsk->kstack;
 	unsigned int nr = 0;
 
-	/* Who is freeing memory for others needs his stack in place. */
-	if (READ_ONCE(ks->populate) == READ_ONCE(ks->limit) || READ_ONCE(tsk->exit_state) ||
-	    READ_ONCE(tsk->flags) & PF_MEMALLOC)
+	if (READ_ONCE(ks->populate) == READ_ONCE(ks->limit) || READ_ONCE(tsk->exit_state))
 		return 0;
 	/* Not worth a lock. */
 	if (kstack_low(ks) >= kstack_cut(arch_kstack_saved_sp(tsk)))
