@@ -705,6 +705,16 @@ TEST_F(stack, overflow_survives_with_contents_intact)
 
 /* What was asked for does not overflow: the harness fails on a report. */
 TEST_F(stack, ensured_depth_does_not_fault)
+/*
+ * What a thread may need an interrupt may need, on a stack that has no net. A stock
+ * kernel dies of this with a guard page message.
+ */
+TEST_F(stack, interrupts_have_as_much_as_threads)
+{
+	ASSERT_OK(spit(MODULE "interrupt", "12000"));
+	ASSERT_OK(spit(MODULE "interrupt", "28000"));
+}
+
 {
 	ASSERT_OK(spit_number(MODULE "deep", 27000));
 	ASSERT_EQ(0, number(MINE, "grows_fault"));

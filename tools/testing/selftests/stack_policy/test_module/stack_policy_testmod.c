@@ -11,6 +11,7 @@
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/fs.h>
+#include <linux/irq_work.h>
 #include <linux/irqflags.h>
 #include <linux/kstack.h>
 #include <linux/kthread.h>
@@ -50,26 +51,32 @@ static bool block_until_signal(void)
 }
 
 /*
- * Frames with a pattern until @bytes of the stack are in use, counted from its
- * top; then @at_bottom. False if a frame is not what it was on the way back.
+ * Frames with a pattern until SP is below @to; then @at_bottom. False if a frame is
+ * not what it was on the way back.
  */
-static noinline bool recurse(unsigned long frame, size_t bytes, bool (*at_bottom)(void))
+static noinline bool recurse(unsigned long frame, unsigned long to, bool (*at_bottom)(void))
 {
 	volatile unsigned long pattern[FRAME_WORDS];
-	unsigned long top = (unsigned long)task_stack_page(current) + THREAD_SIZE;
 	unsigned long seed = frame * 0x10001UL + (unsigned long)current;
 	bool ok = true;
 	unsigned int i;
 
 	for (i = 0; i < FRAME_WORDS; i++)
 		pattern[i] = seed + i;
-	if (top - current_stack_pointer < bytes)
-		ok = recurse(frame + 1, bytes, at_bottom);
+	if (current_stack_pointer > to)
+		ok = recurse(frame + 1, to, at_bottom);
 	else if (at_bottom)
 		ok = at_bottom();
 	for (i = 0; i < FRAME_WORDS; i++)
 		ok &= pattern[i] == seed + i;
 	return ok;
+}
+
+/* Until @bytes of the thread's stack are in use, counted from its top. */
+static bool use_stack(unsigned long frame, size_t bytes, bool (*at_bottom)(void))
+{
+	return recurse(frame, (unsigned long)task_stack_page(current) + THREAD_SIZE - bytes,
+		       at_bottom);
 }
 
 /*
@@ -113,7 +120,7 @@ static int frames_result(bool ok)
 
 static int recurse_set(void *data, u64 bytes)
 {
-	bool ok = recurse(0, bytes, NULL);
+	bool ok = use_stack(0, bytes, NULL);
 
 	note_mapped();
 	return frames_result(ok);
@@ -123,9 +130,38 @@ DEFINE_DEBUGFS_ATTRIBUTE(recurse_fops, mapped_get, recurse_set, "%llu\n");
 /* And stay there until a signal comes. */
 static int block_set(void *data, u64 bytes)
 {
-	return frames_result(recurse(0, bytes, block_until_signal));
+	return frames_result(use_stack(0, bytes, block_until_signal));
 }
 DEFINE_DEBUGFS_ATTRIBUTE(block_fops, NULL, block_set, "%llu\n");
+
+/* An interrupt that needs so much, on the stack of interrupts. */
+static struct {
+	struct irq_work	work;
+	size_t		bytes;
+	int		ret;
+} interrupt;
+
+static void interrupt_fn(struct irq_work *work)
+{
+	unsigned long sp = current_stack_pointer;
+
+	if (sp - (unsigned long)task_stack_page(current) < THREAD_SIZE)
+		interrupt.ret = -EAGAIN;
+	else
+		interrupt.ret = recurse(0, sp - interrupt.bytes, NULL) ? 0 : -EIO;
+}
+
+static int interrupt_set(void *data, u64 bytes)
+{
+	if (bytes > IRQ_STACK_SIZE)
+		return -EINVAL;
+	init_irq_work(&interrupt.work, interrupt_fn);
+	interrupt.bytes = bytes;
+	irq_work_queue(&interrupt.work);
+	irq_work_sync(&interrupt.work);
+	return interrupt.ret;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(interrupt_fops, NULL, interrupt_set, "%llu\n");
 
 static int ensure_set(void *data, u64 bytes)
 {
@@ -204,7 +240,7 @@ static bool nap(void)
 	msleep(1 + get_random_u32_below(20));
 	if (stack_ensure(NAP_MORE, GFP_KERNEL))
 		return true;
-	return recurse(1, THREAD_SIZE - (current_stack_pointer & (THREAD_SIZE - 1)) + NAP_MORE / 2,
+	return use_stack(1, THREAD_SIZE - (current_stack_pointer & (THREAD_SIZE - 1)) + NAP_MORE / 2,
 		       NULL);
 }
 
@@ -213,7 +249,7 @@ static int nap_set(void *data, u64 bytes)
 {
 	int ret = stack_ensure(bytes + NAP_ROOM, GFP_KERNEL);
 
-	return ret ?: frames_result(recurse(0, bytes, nap));
+	return ret ?: frames_result(use_stack(0, bytes, nap));
 }
 DEFINE_DEBUGFS_ATTRIBUTE(nap_fops, NULL, nap_set, "%llu\n");
 
@@ -395,6 +431,7 @@ static int __init testmod_init(void)
 	dir = debugfs_create_dir("stack_policy_test", NULL);
 	debugfs_create_file("recurse", 0600, dir, NULL, &recurse_fops);
 	debugfs_create_file("block", 0200, dir, NULL, &block_fops);
+	debugfs_create_file("interrupt", 0200, dir, NULL, &interrupt_fops);
 	debugfs_create_file("ensure", 0600, dir, NULL, &ensure_fops);
 	debugfs_create_file("deep", 0600, dir, NULL, &deep_fops);
 	debugfs_create_file("nap", 0200, dir, NULL, &nap_fops);
