@@ -68,6 +68,9 @@ static const char *always_full __ro_after_init;
 /* kernel.stack_policy_overflow */
 static bool overflow_panics __read_mostly;
 
+/* kernel.stack_policy_warn_kb: up to what a stock stack has, an overflow is an event. */
+static unsigned int warn_kb __read_mostly = STACK_POLICY_TYPICAL / 1024;
+
 const char *stack_policy_class_name(enum stack_class class)
 {
 	return class_names[class];
@@ -203,7 +206,9 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 		pages			+= READ_ONCE(s->pages);
 		uncharged		+= READ_ONCE(s->pages) - READ_ONCE(s->charged);
 		sum->grows_ensure	+= READ_ONCE(s->grows[KSTACK_ENSURE]);
-		sum->grows_fault	+= READ_ONCE(s->grows[KSTACK_FAULT]);
+		sum->grows_fault	+= READ_ONCE(s->grows[KSTACK_FAULT]) +
+					   READ_ONCE(s->grows[KSTACK_FAULT_DEEP]);
+		sum->grows_fault_deep	+= READ_ONCE(s->grows[KSTACK_FAULT_DEEP]);
 		sum->grows_class	+= READ_ONCE(s->grows[KSTACK_CLASS]);
 		sum->failed_nomem	+= READ_ONCE(s->failed_nomem);
 		sum->failed_limit	+= READ_ONCE(s->failed_limit);
@@ -220,7 +225,8 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 		sum->short_switch	+= READ_ONCE(s->short_switch);
 		sum->topped_up_kb	+= READ_ONCE(s->topped_up) * PAGE_KB;
 		sum->short_ensure	+= READ_ONCE(s->short_grows[KSTACK_ENSURE]);
-		sum->short_fault	+= READ_ONCE(s->short_grows[KSTACK_FAULT]);
+		sum->short_fault	+= READ_ONCE(s->short_grows[KSTACK_FAULT]) +
+					   READ_ONCE(s->short_grows[KSTACK_FAULT_DEEP]);
 	}
 	stack_policy_sum_depths(class, sum);
 	/*
@@ -357,6 +363,13 @@ void stack_policy_record_reclaim(unsigned long stacks, unsigned long pages)
 	trace_stack_reclaim(stacks, pages * PAGE_SIZE);
 }
 
+/* Does a stack that overflows to @bytes need more than a stock kernel gives? */
+bool stack_policy_is_deep(unsigned long bytes)
+{
+	return bytes > READ_ONCE(warn_kb) * 1024UL;
+}
+
+/* A deep one. */
 bool stack_policy_may_survive(void)
 {
 	return !READ_ONCE(overflow_panics);
@@ -387,7 +400,8 @@ int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 		high = round_up(high, 1024);
 	seq_printf(m, "high_water_bytes: %lu\n", high);
 	seq_printf(m, "grows_ensure: %u\n", READ_ONCE(ks->grows[KSTACK_ENSURE]));
-	seq_printf(m, "grows_fault: %u\n", READ_ONCE(ks->grows[KSTACK_FAULT]));
+	seq_printf(m, "grows_fault: %u\n", kstack_faults(ks));
+	seq_printf(m, "grows_fault_deep: %u\n", READ_ONCE(ks->grows[KSTACK_FAULT_DEEP]));
 	seq_printf(m, "grows_class: %u\n", READ_ONCE(ks->grows[KSTACK_CLASS]));
 	seq_printf(m, "trims_excess: %u\n", READ_ONCE(ks->trims[KSTACK_EXCESS]));
 	seq_printf(m, "trims_cold: %u\n", READ_ONCE(ks->trims[KSTACK_COLD]));
@@ -442,6 +456,8 @@ static int overflow_handler(const struct ctl_table *ctl, int write, void *buffer
 	return 0;
 }
 
+static const unsigned int warn_kb_max = RESERVE_KB;
+
 static struct ctl_table stack_policy_sysctls[] = {
 	{
 		.procname	= "stack_policy",
@@ -452,6 +468,15 @@ static struct ctl_table stack_policy_sysctls[] = {
 		.procname	= "stack_policy_overflow",
 		.mode		= 0644,
 		.proc_handler	= overflow_handler,
+	},
+	{
+		.procname	= "stack_policy_warn_kb",
+		.data		= &warn_kb,
+		.maxlen		= sizeof(warn_kb),
+		.mode		= 0644,
+		.proc_handler	= proc_douintvec_minmax,
+		.extra1		= SYSCTL_ZERO,
+		.extra2		= (void *)&warn_kb_max,
 	},
 };
 

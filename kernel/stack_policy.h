@@ -22,6 +22,7 @@ bool stack_policy_always_full(void);
 const char *stack_policy_class_name(enum stack_class class);
 void stack_policy_sum_depths(enum stack_class class, struct stack_policy_stats *sum);
 extern const struct file_operations stack_policy_trim_fops;
+bool stack_policy_is_deep(unsigned long bytes);
 bool stack_policy_may_survive(void);
 
 /* What is known of an overflow. */
@@ -30,6 +31,7 @@ struct overflow {
 	pid_t			pid;
 	u8			class;
 	unsigned int		from_bytes, to_bytes, limit_bytes;
+	bool			deep;		/* a warning, not only an event */
 	int			vector;
 	struct kstack_frames	frames;
 };

@@ -27,7 +27,7 @@ struct overflow_ring {
 
 static DEFINE_PER_CPU(struct overflow_ring, overflow_rings);
 
-/* Overflows survived, and those of them that the ring had no room for. */
+/* Deep overflows survived, and those of them that the ring had no room for. */
 static atomic_t nr_survived, nr_missed;
 
 void stack_policy_count_overflows(unsigned int *survived, unsigned int *missed)
@@ -37,15 +37,18 @@ void stack_policy_count_overflows(unsigned int *survived, unsigned int *missed)
 }
 
 static void record_overflow(struct kstack *ks, struct pt_regs *regs,
-			    unsigned long from, int vector)
+			    unsigned long from, bool deep, int vector)
 {
 	struct overflow_ring *ring = this_cpu_ptr(&overflow_rings);
 	unsigned long top = (unsigned long)ks->base + THREAD_SIZE;
 	struct overflow *overflow;
 
-	atomic_inc(&nr_survived);
-	if (ring->head - READ_ONCE(ring->tail) == RING_SIZE) {
-		atomic_inc(&nr_missed);
+	if (deep)
+		atomic_inc(&nr_survived);
+	/* Events leave half of it to what has to be warned of. */
+	if (ring->head - READ_ONCE(ring->tail) >= (deep ? RING_SIZE : RING_SIZE / 2)) {
+		if (deep)
+			atomic_inc(&nr_missed);
 		return;
 	}
 	overflow = &ring->slot[ring->head % RING_SIZE];
@@ -55,6 +58,7 @@ static void record_overflow(struct kstack *ks, struct pt_regs *regs,
 	overflow->from_bytes = top - from;
 	overflow->to_bytes = kstack_mapped(ks);
 	overflow->limit_bytes = ks->limit;
+	overflow->deep = deep;
 	overflow->vector = vector;
 	arch_stack_policy_walk(ks->task, regs, &overflow->frames);
 	barrier();	/* same CPU: the slot before the head */
@@ -91,6 +95,9 @@ static void explain_death(const struct kstack *ks, int ret)
  * @address: what has to be mapped, in the span of @ks
  * @vector: of the interrupt that did not fit, -1 if there is none
  *
+ * Up to what a stock kernel's stack has this is an event and nothing worse, whatever
+ * kernel.stack_policy_overflow says: that kernel would not even have noticed.
+ *
  * Context: the fault, as an NMI is: takes no lock, allocates nothing, prints
  * nothing unless the machine is about to die of it.
  * Return: true if it is mapped now and the CPU may go on.
@@ -98,19 +105,20 @@ static void explain_death(const struct kstack *ks, int ret)
 bool stack_policy_overflow(struct kstack *ks, struct pt_regs *regs,
 			   unsigned long address, int vector)
 {
-	unsigned long low = kstack_low(ks);
-	bool owed = kstack_is_owed(ks, address);
+	unsigned long low = kstack_low(ks), to = address & PAGE_MASK;
+	bool owed = kstack_is_owed(ks, address), deep;
 	int ret = -EPERM;
 
-	if (owed || stack_policy_may_survive())
-		ret = kstack_grow(ks, address & PAGE_MASK, 0, KSTACK_FAULT);
+	deep = !owed && stack_policy_is_deep((unsigned long)ks->base + THREAD_SIZE - to);
+	if (!deep || stack_policy_may_survive())
+		ret = kstack_grow(ks, to, 0, deep ? KSTACK_FAULT_DEEP : KSTACK_FAULT);
 	if (ret) {
 		explain_death(ks, ret);
 		return false;
 	}
 	/* Counted, but nothing to report. */
 	if (!owed)
-		record_overflow(ks, regs, low, vector);
+		record_overflow(ks, regs, low, deep, vector);
 	return true;
 }
 NOKPROBE_SYMBOL(stack_policy_overflow);

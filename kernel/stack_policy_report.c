@@ -24,6 +24,7 @@
 /* Overflows with one and the same backtrace. */
 struct site {
 	unsigned long		count;		/* 0: free */
+	unsigned long		deep;		/* of these */
 	unsigned long		last;		/* jiffies */
 	bool			printed;
 	struct overflow		first;
@@ -33,7 +34,7 @@ struct site {
 static struct site sites[NR_SITES];
 static DEFINE_RAW_SPINLOCK(sites_lock);
 
-/* Overflows that had no report of their own. */
+/* Deep overflows that had no report of their own. */
 static atomic_t nr_unreported;
 
 /* Reports of all sites. */
@@ -45,7 +46,15 @@ static bool same_frames(const struct kstack_frames *a, const struct kstack_frame
 	return a->nr == b->nr && !memcmp(a->ip, b->ip, a->nr * sizeof(a->ip[0]));
 }
 
-/* The site of @overflow; a new one takes the place of the one not seen longest. */
+/* Is there less to know of @a than of @b: only events, or not seen for longer? */
+static bool less_worth(const struct site *a, const struct site *b)
+{
+	if (!a->deep != !b->deep)
+		return !a->deep;
+	return time_before(a->last, b->last);
+}
+
+/* The site of @overflow; a new one takes the place of the one that is worth least. */
 static struct site *find_site(const struct overflow *overflow)
 {
 	struct site *site, *oldest = sites;
@@ -58,16 +67,17 @@ static struct site *find_site(const struct overflow *overflow)
 		}
 		if (same_frames(&site->first.frames, &overflow->frames))
 			return site;
-		if (time_before(site->last, oldest->last))
+		if (less_worth(site, oldest))
 			oldest = site;
 	}
 	oldest->count = 0;
+	oldest->deep = 0;
 	oldest->printed = false;
 	oldest->first = *overflow;
 	return oldest;
 }
 
-/* Return: true if it has to be printed. */
+/* Return: true if it has to be printed, which only a deep one has. */
 static bool count_at_site(const struct overflow *overflow)
 {
 	unsigned long flags;
@@ -77,8 +87,11 @@ static bool count_at_site(const struct overflow *overflow)
 	raw_spin_lock_irqsave(&sites_lock, flags);
 	site = find_site(overflow);
 	site->count++;
+	if (overflow->deep && !site->deep)
+		site->first = *overflow;
+	site->deep += overflow->deep;
 	site->last = jiffies;
-	print = !site->printed && __ratelimit(&report_limit);
+	print = overflow->deep && !site->printed && __ratelimit(&report_limit);
 	site->printed |= print;
 	raw_spin_unlock_irqrestore(&sites_lock, flags);
 	return print;
@@ -159,7 +172,7 @@ void stack_policy_report_overflows(unsigned int cpu)
 				  o->limit_bytes, o->vector, &o->frames);
 		if (count_at_site(o))
 			print_overflow(o);
-		else
+		else if (o->deep)
 			atomic_inc(&nr_unreported);
 		stack_policy_overflow_done(cpu);
 	}
@@ -196,8 +209,8 @@ static int sites_show(struct seq_file *m, void *v)
 	o = &site->first;
 	if (!site->count)
 		goto free_copy;
-	seq_printf(m, "count=%lu age_ms=%u comm=%s class=%s from=%u to=%u limit=%u vector=%d\n",
-		   site->count, jiffies_to_msecs(jiffies - site->last), o->comm,
+	seq_printf(m, "count=%lu deep=%lu age_ms=%u comm=%s class=%s from=%u to=%u limit=%u vector=%d\n",
+		   site->count, site->deep, jiffies_to_msecs(jiffies - site->last), o->comm,
 		   stack_policy_class_name(o->class), o->from_bytes, o->to_bytes,
 		   o->limit_bytes, o->vector);
 	for (i = 0; i < o->frames.nr; i++)

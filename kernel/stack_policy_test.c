@@ -126,7 +126,7 @@ static void class_selection(struct kunit *test)
 struct seen {
 	struct completion done;
 	enum stack_class class;
-	unsigned int mapped, grows_ensure, grows_fault;
+	unsigned int mapped, grows_ensure, grows_fault, grows_fault_deep;
 	int ensure_small, ensure_big, ensure_too_big;
 	bool intact;
 	struct stack_policy_stats during;
@@ -333,7 +333,8 @@ static int overflow_fn(void *data)
 	struct seen *seen = data;
 
 	seen->intact = recurse(0, PAGE_SIZE / 2);
-	seen->grows_fault = current->kstack->grows[KSTACK_FAULT];
+	seen->grows_fault = kstack_faults(current->kstack);
+	seen->grows_fault_deep = current->kstack->grows[KSTACK_FAULT_DEEP];
 	seen->mapped = mapped_pages(current->stack);
 	complete(&seen->done);
 	return 0;
@@ -364,11 +365,14 @@ static void overflow_survives(struct kunit *test)
 		KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(overflow_fn, &seen, "deep")));
 		wait_for_completion(&seen.done);
 		KUNIT_EXPECT_TRUE(test, seen.intact);
+		/* From 12 kB to 16, what stock has; and from there to 32. */
 		KUNIT_EXPECT_EQ(test, seen.grows_fault, 5);
+		KUNIT_EXPECT_EQ(test, seen.grows_fault_deep, 4);
 		KUNIT_EXPECT_EQ(test, seen.mapped, 8);
 	}
 	stack_policy_sum_stats(STACK_CLASS_KTHREAD, &after);
 	KUNIT_EXPECT_GE(test, after.grows_fault, before.grows_fault + 50 * 5);
+	KUNIT_EXPECT_GE(test, after.grows_fault_deep, before.grows_fault_deep + 50 * 4);
 	expect_full_reserve(test);
 }
 

@@ -699,7 +699,7 @@ static void margin_is_enough(struct kunit *test)
 	kunit_info(test, "%u of %u bytes of the margin used", s.margin, KSTACK_MARGIN);
 	KUNIT_EXPECT_GT(test, s.margin, 0);
 	KUNIT_EXPECT_LT(test, s.margin, KSTACK_MARGIN);
-	KUNIT_EXPECT_EQ(test, s.ks->grows[KSTACK_FAULT], 0);
+	KUNIT_EXPECT_EQ(test, kstack_faults(s.ks), 0);
 	stop(&s);
 }
 

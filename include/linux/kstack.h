@@ -30,6 +30,7 @@
 enum kstack_cause {
 	KSTACK_ENSURE,		/* asked for before it was needed */
 	KSTACK_FAULT,		/* an overflow nobody foresaw */
+	KSTACK_FAULT_DEEP,	/* the same, but one that the policy warns of */
 	KSTACK_CLASS,		/* the thread changed its class */
 	KSTACK_NR_CAUSES,
 };
@@ -124,6 +125,12 @@ struct kstack {
 		struct rcu_work			free_work;
 	};
 };
+
+/* Overflows of this stack that were survived. */
+static inline unsigned int kstack_faults(const struct kstack *ks)
+{
+	return READ_ONCE(ks->grows[KSTACK_FAULT]) + READ_ONCE(ks->grows[KSTACK_FAULT_DEEP]);
+}
 
 void __init kstack_init(void);
 bool kstack_ready(void);

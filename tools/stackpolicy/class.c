@@ -27,7 +27,7 @@ static void stats_json(const struct stack_policy_stats *stats)
 		ONE(uncharged_kb), ONE(trims_excess), ONE(trims_cold), ONE(retained_kb),
 		ONE(reclaimed_kb), ONE(restored_kb), ONE(replaced_kb), ONE(short_switch),
 		ONE(topped_up_kb), ONE(short_ensure), ONE(short_fault), ALL(depth_kb),
-		ALL(high_water_kb),
+		ALL(high_water_kb), ONE(grows_fault_deep),
 #undef ONE
 #undef ALL
 	};
@@ -66,8 +66,9 @@ static void class_plain(const struct stacks *s, const struct stack_class_info *c
 
 	printf("%-12s %7u %6u", class->name, class->entry.populate_kb, class->entry.limit_kb);
 	if (s->has_stats)
-		printf(" %8llu %9llu %7llu %9llu %8llu", stats->threads, stats->mapped_kb,
-		       stats->grows_ensure + stats->grows_class, stats->grows_fault,
+		printf(" %8llu %9llu %7llu %9llu %6llu %8llu", stats->threads,
+		       stats->mapped_kb, stats->grows_ensure + stats->grows_class,
+		       stats->grows_fault, stats->grows_fault_deep,
 		       stats->failed_nomem + stats->failed_limit);
 	printf("\n");
 }
@@ -88,7 +89,7 @@ static int class_show(int argc, char **argv)
 		jsonw_start_array(json);
 	else
 		printf("%-12s %7s %6s%s\n", "CLASS", "POP.KB", "LIM.KB", s.has_stats ?
-		       "  THREADS MAPPED.KB   GROWN OVERFLOWS  REFUSED" : "");
+		       "  THREADS MAPPED.KB   GROWN OVERFLOWS   DEEP  REFUSED" : "");
 	for (i = 0; i < (int)s.nr; i++) {
 		if (only >= 0 && i != only)
 			continue;

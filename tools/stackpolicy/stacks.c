@@ -182,8 +182,8 @@ static const struct {
 } thread_fields[] = {
 #define FIELD(name)	{ #name ":", offsetof(struct stack_thread, name) }
 	FIELD(populate_kb), FIELD(limit_kb), FIELD(mapped_kb), FIELD(high_water_bytes),
-	FIELD(grows_ensure), FIELD(grows_fault), FIELD(grows_class),
-	FIELD(trims_excess), FIELD(trims_cold),
+	FIELD(grows_ensure), FIELD(grows_fault), FIELD(grows_fault_deep),
+	FIELD(grows_class), FIELD(trims_excess), FIELD(trims_cold),
 #undef FIELD
 };
 

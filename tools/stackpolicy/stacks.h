@@ -32,7 +32,7 @@ struct stack_thread {
 	char		comm[16];
 	unsigned int	class;
 	unsigned int	populate_kb, limit_kb, mapped_kb, high_water_bytes;
-	unsigned int	grows_ensure, grows_fault, grows_class;
+	unsigned int	grows_ensure, grows_fault, grows_fault_deep, grows_class;
 	unsigned int	trims_excess, trims_cold;
 };
 

@@ -129,6 +129,7 @@ static void thread_json(const struct stacks *s, const struct stack_thread *t)
 	jsonw_uint_field(json, "high_water_bytes", t->high_water_bytes);
 	jsonw_uint_field(json, "grows_ensure", t->grows_ensure);
 	jsonw_uint_field(json, "grows_fault", t->grows_fault);
+	jsonw_uint_field(json, "grows_fault_deep", t->grows_fault_deep);
 	jsonw_uint_field(json, "grows_class", t->grows_class);
 	jsonw_uint_field(json, "trims_excess", t->trims_excess);
 	jsonw_uint_field(json, "trims_cold", t->trims_cold);
@@ -138,16 +139,16 @@ static void thread_json(const struct stacks *s, const struct stack_thread *t)
 /* 80 columns, whatever the numbers. */
 static void print_header(void)
 {
-	printf("%7s %7s %-11s %6s %5s %5s %5s %5s %5s %s\n", "PID", "TID", "CLASS",
-	       "MAPPED", "LIMIT", "HIGH", "GROWN", "OVERF", "TRIMS", "COMMAND");
+	printf("%7s %7s %-11s %7s %5s %5s %5s %4s %5s %s\n", "PID", "TID", "CLASS",
+	       "MAP/LIM", "HIGH", "GROWN", "OVERF", "DEEP", "TRIMS", "COMMAND");
 }
 
 static void print_thread(const struct stacks *s, const struct stack_thread *t)
 {
-	printf("%7d %7d %-11.11s %4ukB %3ukB %5u %5u %5u %5u %s\n", t->pid, t->tid,
+	printf("%7d %7d %-11.11s %2u/%2ukB %5u %5u %5u %4u %5u %s\n", t->pid, t->tid,
 	       s->class[t->class].name, t->mapped_kb, t->limit_kb, t->high_water_bytes,
 	       t->grows_ensure + t->grows_class, t->grows_fault,
-	       t->trims_excess + t->trims_cold, t->comm);
+	       t->grows_fault_deep, t->trims_excess + t->trims_cold, t->comm);
 }
 
 static int thread_show(int argc, char **argv)

@@ -299,7 +299,7 @@ static void use_stack_at(struct rig *rig, unsigned long sp)
 
 static void try_at(struct rig *rig, unsigned long sp)
 {
-	unsigned int before = current->kstack->grows[KSTACK_FAULT];
+	unsigned int before = kstack_faults(current->kstack);
 	const struct event *event = rig->event;
 
 	if (event->raise_remote)
@@ -319,7 +319,7 @@ static void try_at(struct rig *rig, unsigned long sp)
 	/* One that was lost is not to be counted with each that follows. */
 	rig->handled = rig->raised;
 	rig->tries++;
-	rig->faults += current->kstack->grows[KSTACK_FAULT] - before;
+	rig->faults += kstack_faults(current->kstack) - before;
 }
 
 /* As many offsets as the stack has edges. */
@@ -790,16 +790,16 @@ static noinline void call_deep(struct rig *rig)
 
 static void use_foreign_stack(struct two_stacks *two)
 {
-	const unsigned int *grows = &two->owner->kstack->grows[KSTACK_FAULT];
-	unsigned int own = current->kstack->grows[KSTACK_FAULT];
-	unsigned int foreign = *grows;
+	const struct kstack *owner = two->owner->kstack;
+	unsigned int own = kstack_faults(current->kstack);
+	unsigned int foreign = kstack_faults(owner);
 
 	/* Nothing else may look at where SP is. */
 	local_irq_disable();
 	call_at(kstack_low(two->owner->kstack) + two->rig.offset, call_deep, &two->rig);
 	local_irq_enable();
-	two->own += current->kstack->grows[KSTACK_FAULT] - own;
-	two->foreign += *grows - foreign;
+	two->own += kstack_faults(current->kstack) - own;
+	two->foreign += kstack_faults(owner) - foreign;
 }
 
 static void foreign_stack(struct kunit *test)

@@ -34,7 +34,7 @@ struct stack_policy_stats {
 	__u64	threads;
 	__u64	mapped_kb;		/* memory of their stacks */
 	__u64	grows_ensure;		/* asked for by stack_ensure() */
-	__u64	grows_fault;		/* overflows that were survived */
+	__u64	grows_fault;		/* overflows that were survived, in all */
 	__u64	grows_class;		/* joined the class while running */
 	__u64	failed_nomem;		/* no memory for a stack or its growth */
 	__u64	failed_limit;		/* growth wanted past limit_kb */
@@ -66,6 +66,9 @@ struct stack_policy_stats {
 	 */
 	__u64	depth_kb[STACK_POLICY_DEPTHS];
 	__u64	high_water_kb[STACK_POLICY_DEPTHS];
+
+	/* Part of grows_fault: to more than kernel.stack_policy_warn_kb. */
+	__u64	grows_fault_deep;
 };
 
 #endif /* _UAPI_LINUX_STACK_POLICY_H */

@@ -23,6 +23,7 @@
 #define ACTION	"/proc/sys/kernel/stack_policy_overflow"
 #define DEFAULT	"task=12/32 kthread=12/32 kthread-big=32/32 kvm-vcpu=32/32 user-worker=12/32\n"
 #define COLD_SECS "/proc/sys/kernel/stack_policy_cold_secs"
+#define WARN_KB	"/proc/sys/kernel/stack_policy_warn_kb"
 #define MINE	"/proc/thread-self/stack_policy"
 #define MODULE	"/sys/kernel/debug/stack_policy_test/"
 #define TRACING	"/sys/kernel/tracing/"
@@ -38,6 +39,7 @@ struct stats {
 	unsigned long long trims_excess, trims_cold, retained_kb, reclaimed_kb;
 	unsigned long long restored_kb, replaced_kb, short_switch, topped_up_kb;
 	unsigned long long short_ensure, short_fault, depth_kb[32], high_water_kb[32];
+	unsigned long long grows_fault_deep;
 };
 
 /*
