@@ -125,6 +125,6 @@ boot test 5400 kunit.enable=1 || rc=$?
 wait "$others" || rc=1
 cat "$out/others.log"
 echo "# $(about)"
-what=test
-[ "$DEBUG" != 1 ] || what=debug
+what="test"
+[ "$DEBUG" != 1 ] || what="debug"
 exec python3 ./verdict.py "$out" "$rc" $what

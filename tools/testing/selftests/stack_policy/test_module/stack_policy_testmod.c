@@ -240,8 +240,7 @@ static bool nap(void)
 	msleep(1 + get_random_u32_below(20));
 	if (stack_ensure(NAP_MORE, GFP_KERNEL))
 		return true;
-	return use_stack(1, THREAD_SIZE - (current_stack_pointer & (THREAD_SIZE - 1)) + NAP_MORE / 2,
-		       NULL);
+	return recurse(1, current_stack_pointer - NAP_MORE / 2, NULL);
 }
 
 /* Down there, on pages that are there. */
