@@ -204,13 +204,14 @@ static bool make_raw(void)
 	return !tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 }
 
-/* Wait, or until 'q'. */
-static void wait_for_key(unsigned long seconds, bool keys)
+/* Wait, or until 'q' or a signal that is not in @mask: elsewhere they wait for this. */
+static void wait_for_key(unsigned long seconds, bool keys, const sigset_t *mask)
 {
 	struct pollfd in = { .fd = keys ? STDIN_FILENO : -1, .events = POLLIN };
+	struct timespec time = { .tv_sec = seconds };
 	char c;
 
-	if (poll(&in, 1, seconds * 1000) > 0 && (read(STDIN_FILENO, &c, 1) != 1 || c == 'q'))
+	if (ppoll(&in, 1, &time, mask) > 0 && (read(STDIN_FILENO, &c, 1) != 1 || c == 'q'))
 		stop = 1;
 }
 
@@ -248,6 +249,7 @@ static int thread_watch(int argc, char **argv)
 	bool terminal = isatty(STDOUT_FILENO), raw;
 	struct sigaction action = { .sa_handler = on_signal };
 	unsigned long interval, count;
+	sigset_t ends, mask;
 	struct stack_threads threads;
 	struct selection sel;
 	struct stacks s;
@@ -267,6 +269,10 @@ static int thread_watch(int argc, char **argv)
 		return USAGE;
 	if (!opt[OPT_TOP])
 		sel.top = terminal ? SIZE_MAX : 20;
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ends, &mask);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	raw = make_raw();
@@ -279,7 +285,7 @@ static int thread_watch(int argc, char **argv)
 		threads_free(&threads);
 		if (ferror(stdout) || (count && !--count))
 			break;
-		wait_for_key(interval, raw);
+		wait_for_key(interval, raw, &mask);
 	}
 	if (raw)
 		tcsetattr(STDIN_FILENO, TCSANOW, &cooked);

@@ -46,7 +46,7 @@ check watch_json 2 "use 'thread show'" "$tool -j thread watch"
 check watch_bad_interval 2 "interval 0: a number" "$tool thread watch --interval 0"
 # Once it has looked, however long that takes; it would look again in a day.
 check watch_ends_on_signal 0 "COMMAND" "$tool thread watch --interval 86400 > $tmp/watched &
-	while kill -0 \$! && ! grep -q COMMAND $tmp/watched; do sleep 1; done; sleep 1
+	while kill -0 \$! && ! grep -q COMMAND $tmp/watched; do sleep 1; done
 	kill -INT \$! && wait \$! && cat $tmp/watched"
 
 # Threads that come and go while they are read.
