@@ -5,6 +5,7 @@ cd "$(dirname "$0")"
 
 missing=()
 while read -r package; do
+	[[ $package != '#'* ]] || continue
 	dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
 		grep -qx installed || missing+=("$package")
 done < packages
