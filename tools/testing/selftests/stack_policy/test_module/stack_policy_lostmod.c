@@ -119,20 +119,7 @@ static int lost_show(struct seq_file *m, void *v)
 	seq_printf(m, "hits: %u\nqueued: %u\n", lost->hits, irq_work_is_pending(&stranded));
 	return 0;
 }
-
-static int lost_open(struct inode *inode, struct file *file)
-{
-	return single_open(file, lost_show, inode->i_private);
-}
-
-static const struct file_operations lost_fops = {
-	.owner		= THIS_MODULE,
-	.open		= lost_open,
-	.read		= seq_read,
-	.write		= lost_write,
-	.llseek		= seq_lseek,
-	.release	= single_release,
-};
+DEFINE_SHOW_STORE_ATTRIBUTE(lost);
 
 static int __init lostmod_init(void)
 {
