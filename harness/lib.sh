@@ -141,11 +141,12 @@ kernel_files()
 # The same kernel from the same source, whenever, wherever and by whomever it is
 # built: see "Reproducible builds" in the kernel's documentation. ccache keeps the
 # objects in its usual folder; with paths below $O made relative, the next checkout
-# finds them.
+# finds them. Not in its depend mode: that does not see .incbin, and would take the
+# bzImage of another kernel whose compressed image has the same size.
 make_kernel()
 {
 	local map="-ffile-prefix-map=$src/= -ffile-prefix-map=$obj=."
-	CCACHE_BASEDIR=$O CCACHE_DEPEND=1 make -C "$src" O="$obj" ARCH=x86 V="$V" \
+	CCACHE_BASEDIR=$O make -C "$src" O="$obj" ARCH=x86 V="$V" \
 		CC="ccache gcc" HOSTCC="ccache gcc" KBUILD_BUILD_TIMESTAMP="2026-01-01" \
 		KBUILD_BUILD_VERSION=1 KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host \
 		KCFLAGS="$map" KAFLAGS="$map" "$@"
