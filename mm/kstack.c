@@ -660,7 +660,7 @@ void kstack_free(struct kstack *ks)
 		this_cpu_inc(ks->stats->depth[(max(ks->high, ks->used) - 1) / 1024]);
 	ks->task = NULL;
 	kstack_uncount(ks);
-	/* A recursive oops leaves its accounts open: they are settled where that may sleep. */
+	/* A recursive oops leaves its accounts open: they are settled in a worker. */
 	if (!ks->accounted && kstack_to_cache(ks))
 		return;
 	INIT_RCU_WORK(&ks->free_work, kstack_free_work);

@@ -421,9 +421,9 @@ static unsigned int kstack_free_asked(struct kstack *ks)
 		    cmpxchg(&ks->ptep[slot].pte, old.pte, 0) != old.pte)
 			continue;
 		pages[nr++] = pte_page(old);
+		kstack_uncharge_slot(ks, slot, pte_page(old));
 		if (!ks->stats)
 			continue;
-		kstack_uncharge_slot(ks, slot, pte_page(old));
 		this_cpu_dec(ks->stats->retained);
 		this_cpu_inc(ks->stats->reclaimed);
 	}

@@ -676,7 +676,7 @@ static void nmi_at_the_edge(struct kunit *test)
 static int storm_fn(void *data)
 {
 	while (!kthread_should_stop()) {
-		/* No interrupt in between: it could wait for the other CPU, which waits for this. */
+		/* No interrupt in between: it could wait for the CPU that waits for this. */
 		local_irq_disable();
 		if (cmpxchg(&storm, STORM_MAY_SEND, STORM_SENT) == STORM_MAY_SEND) {
 			storm_sent++;
