@@ -142,10 +142,12 @@ kernel_files()
 # built: see "Reproducible builds" in the kernel's documentation. ccache keeps the
 # objects in its usual folder; with paths below $O made relative, the next checkout
 # finds them. Not in its depend mode: that does not see .incbin, and would take the
-# bzImage of another kernel whose compressed image has the same size.
+# bzImage of another kernel whose compressed image has the same size. The source has
+# two names then, and neither may end in an object.
 make_kernel()
 {
 	local map="-ffile-prefix-map=$src/= -ffile-prefix-map=$obj=."
+	map+=" -ffile-prefix-map=$(realpath -m --relative-to="$obj" "$src")/="
 	CCACHE_BASEDIR=$O make -C "$src" O="$obj" ARCH=x86 V="$V" \
 		CC="ccache gcc" HOSTCC="ccache gcc" KBUILD_BUILD_TIMESTAMP="2026-01-01" \
 		KBUILD_BUILD_VERSION=1 KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host \
