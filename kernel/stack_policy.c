@@ -263,6 +263,23 @@ int stack_policy_alloc(struct task_struct *tsk, int node,
 			    &stats[class]);
 }
 
+/*
+ * Before there is a reserve threads are fully populated. Give @task, which may be one of
+ * these, what its class gets. Not where that is said to be full: the worker that fills the
+ * reserve is such a thread, and may not need it, whatever stack_policy= has made of that row.
+ *
+ * Return: false if it has to be tried again.
+ */
+bool stack_policy_settle(struct task_struct *task)
+{
+	struct stack_policy_entry row = read_row(task->stack_class);
+	struct stack_policy_entry builtin = default_table.row[task->stack_class];
+
+	return builtin.populate_kb == RESERVE_KB ||
+	       READ_ONCE(task->kstack->populate) < THREAD_SIZE ||
+	       kstack_resize(task, row.populate_kb * 1024, row.limit_kb * 1024);
+}
+
 void stack_policy_account_exit(struct task_struct *tsk)
 {
 	kstack_account_exit(tsk->kstack);

@@ -19,6 +19,7 @@ const struct stack_policy_entry *stack_policy_row(enum stack_class class);
 int stack_policy_set_row(enum stack_class class, const struct stack_policy_entry *row);
 void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *sum);
 bool stack_policy_always_full(void);
+bool stack_policy_settle(struct task_struct *task);
 const char *stack_policy_class_name(enum stack_class class);
 void stack_policy_sum_depths(enum stack_class class, struct stack_policy_stats *sum);
 extern const struct file_operations stack_policy_trim_fops;

@@ -28,6 +28,8 @@
 #define WALK_PAUSE	(HZ / 20)
 #define WALK_REST	HZ
 
+#define SETTLE_TRIES	20
+
 #define COLD_SECS_MAX	(24 * 60 * 60)
 
 /* kernel.stack_policy_cold_secs; 0: never */
@@ -85,6 +87,14 @@ static void visit_thread(struct task_struct *task, struct kstack *ks)
 	}
 	count_depths(task, ks);
 	trim_thread(task, ks, is_cold(ks));
+}
+
+/* Threads from before the reserve that run just now. */
+static unsigned int unsettled __initdata;
+
+static void __init visit_to_settle(struct task_struct *task, struct kstack *ks)
+{
+	unsettled += !stack_policy_settle(task);
 }
 
 static void visit_to_trim(struct task_struct *task, struct kstack *ks)
@@ -192,6 +202,29 @@ static struct ctl_table cold_sysctls[] = {
 		.extra2		= (void *)&cold_secs_max,
 	},
 };
+
+/*
+ * The reserve is there: threads from before it need no more than others. They sleep, or
+ * will in a moment. Not later than here: once somebody can have asked one for more stack
+ * than it would have had, it keeps that.
+ */
+static int __init stack_policy_settle_early(void)
+{
+	unsigned int tries = SETTLE_TRIES;
+	int pid;
+
+	if (stack_policy_always_full())
+		return 0;
+	do {
+		pid = 1;
+		unsettled = 0;
+		while (visit_some(&pid, visit_to_settle))
+			cond_resched();
+	} while (unsettled && --tries && !schedule_timeout_uninterruptible(1));
+	kstack_reclaim();
+	return 0;
+}
+core_initcall(stack_policy_settle_early);
 
 static int __init stack_policy_trim_init(void)
 {

@@ -441,7 +441,7 @@ static int excess_fn(void *data)
 
 	stack_ensure(20000, GFP_KERNEL);
 	note_pfns(ks, s->before);
-	kstack_trim_current(ks);
+	kstack_trim_current(ks, 1);
 	s->margin = kstack_mapped(ks);
 	s->rounds = kstack_retained(ks);
 	s->flag = test_thread_flag(TIF_KSTACK) && ks->flushed_cpu == raw_smp_processor_id();
@@ -524,7 +524,7 @@ static int wanderer_fn(void *data)
 	addr = kstack_low(ks);
 	w->moved &= !read_here((void *)addr);
 	w->moved &= move_to(w->trims);
-	kstack_trim_current(ks);
+	kstack_trim_current(ks, 1);
 	w->moved &= move_to(w->runs);
 	w->there = read_here((void *)addr);
 	complete(&w->done);
@@ -568,7 +568,7 @@ static int drop_and_exit_fn(void *data)
 	unsigned int *retained = data;
 
 	stack_ensure(20000, GFP_KERNEL);
-	kstack_trim_current(current->kstack);
+	kstack_trim_current(current->kstack, 1);
 	WRITE_ONCE(*retained, kstack_retained(current->kstack));
 	return 0;
 }
@@ -626,7 +626,7 @@ static int debt_fn(void *data)
 	      !stack_ensure(26000, GFP_KERNEL) && !ks->want &&
 	      !kstack_is_owed(ks, kstack_low(ks) - 8);
 	ks->want = kstack_mapped(ks);
-	kstack_trim_current(ks);
+	kstack_trim_current(ks, 1);
 	*ok &= !ks->want;
 	return sleep_until_stopped();
 }

@@ -201,8 +201,8 @@ static bool kstack_flush_retained(struct kstack *ks)
 	return retained;
 }
 
-/* The excess of current, which is on its way to user mode. */
-static void kstack_trim_current(struct kstack *ks)
+/* The excess of current. @pins as for kstack_retain(). */
+static void kstack_trim_current(struct kstack *ks, int pins)
 {
 	unsigned long cut, flags;
 	unsigned int nr;
@@ -210,7 +210,7 @@ static void kstack_trim_current(struct kstack *ks)
 	kstack_note_high(ks);
 	local_irq_save(flags);
 	cut = min(kstack_cut(current_stack_pointer), kstack_top(ks) - ks->populate);
-	nr = kstack_retain(ks, cut, KSTACK_EXCESS, 1);
+	nr = kstack_retain(ks, cut, KSTACK_EXCESS, pins);
 	if (nr) {
 		ks->want = 0;
 		ks->flushed_cpu = -1;
@@ -257,7 +257,7 @@ static void kstack_work_fn(struct callback_head *head)
 	if (kstack_mapped(ks) < ks->want)
 		kstack_top_up(ks);
 	if (kstack_mapped(ks) > ks->populate && kstack_trim_is_due(ks))
-		kstack_trim_current(ks);
+		kstack_trim_current(ks, 1);
 }
 
 /*
@@ -282,22 +282,28 @@ void kstack_trim_soon(struct kstack *ks)
  * the runqueue may still be on its CPU and its stack: __schedule() drops the
  * runqueue's lock where it looks for work on other CPUs.
  */
-static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
+static bool kstack_sleeps(struct task_struct *task)
 {
 	unsigned int state = READ_ONCE(task->__state);
-	struct kstack *ks = task->kstack;
-	unsigned int *nr = data, mapped;
 
 	lockdep_assert_held(&task->pi_lock);
 	/* What has never run does not come through the switch that restores. */
 	if (state == TASK_RUNNING || state & (TASK_WAKING | TASK_NEW) || task->on_rq ||
 	    task_curr(task))
-		return -EBUSY;
+		return false;
 	/* Who is freeing memory for others needs his stack in place. */
 	if (READ_ONCE(task->flags) & PF_MEMALLOC)
-		return -EBUSY;
+		return false;
 	/* A dead one does not hold its stack any more: @pins would be wrong. */
-	if (state & TASK_DEAD || ks->populate == ks->limit)
+	return !(state & TASK_DEAD);
+}
+
+static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
+{
+	struct kstack *ks = task->kstack;
+	unsigned int *nr = data, mapped;
+
+	if (!kstack_sleeps(task) || ks->populate == ks->limit)
 		return -EBUSY;
 	mapped = kstack_mapped(ks);
 	*nr = kstack_retain(ks, kstack_cut(arch_kstack_saved_sp(task)), KSTACK_COLD, 2);
@@ -334,6 +340,59 @@ unsigned int kstack_trim_blocked(struct task_struct *tsk)
 		return 0;
 	kstack_retained_later(ks, KSTACK_COLD, nr);
 	return nr;
+}
+
+struct kstack_size {
+	size_t		populate, limit;
+	unsigned int	nr;	/* pages that were unmapped */
+};
+
+/* What is in use beyond @populate stays. */
+static int kstack_resize_blocked_fn(struct task_struct *task, void *data)
+{
+	struct kstack *ks = task->kstack;
+	struct kstack_size *size = data;
+	unsigned long cut;
+
+	if (!kstack_sleeps(task))
+		return -EBUSY;
+	WRITE_ONCE(ks->populate, size->populate);
+	WRITE_ONCE(ks->limit, size->limit);
+	cut = min(kstack_cut(arch_kstack_saved_sp(task)), kstack_top(ks) - size->populate);
+	size->nr = kstack_retain(ks, cut, KSTACK_EXCESS, 2);
+	if (size->nr)
+		ks->flushed_cpu = -1;
+	return 0;
+}
+
+/**
+ * kstack_resize - give a thread from before the reserve a stack of another size
+ * @tsk: the thread; the caller has its stack from try_get_task_stack()
+ * @populate: bytes it keeps
+ * @limit: bytes it may grow to from now on
+ *
+ * Nothing of it is owed: the thread had more because it could not have grown.
+ *
+ * Context: process; does not sleep.
+ * Return: false if nothing was done, as it runs elsewhere.
+ */
+bool kstack_resize(struct task_struct *tsk, size_t populate, size_t limit)
+{
+	struct kstack_size size = { populate, limit };
+	struct kstack *ks = tsk->kstack;
+
+	if (tsk == current) {
+		WRITE_ONCE(ks->populate, populate);
+		WRITE_ONCE(ks->limit, limit);
+		kstack_trim_current(ks, 2);
+		return true;
+	}
+	kstack_note_high(ks);
+	if (task_call_func(tsk, kstack_resize_blocked_fn, &size))
+		return false;
+	if (size.nr)
+		kstack_retained_later(ks, KSTACK_EXCESS, size.nr);
+	return true;
 }
 
 /*

@@ -148,6 +148,7 @@ unsigned long kstack_high_water(const struct kstack *ks);
 void kstack_note_high(struct kstack *ks);
 unsigned long kstack_depth(const struct task_struct *tsk);
 unsigned int kstack_trim_blocked(struct task_struct *tsk);
+bool kstack_resize(struct task_struct *tsk, size_t populate, size_t limit);
 void kstack_trim_soon(struct kstack *ks);
 unsigned long kstack_reclaim(void);
 bool kstack_is_owed(const struct kstack *ks, unsigned long address);

@@ -302,6 +302,38 @@ TEST_F(trim, deep_sleepers_keep_what_they_use)
 	EXPECT_EQ(0, wake_child(child));
 }
 
+/* Threads from before the reserve: those with a lower pid than who fills it. */
+static int early_threads(bool full)
+{
+	char path[64];
+	int nr = 0;
+
+	for (pid_t pid = 1; pid < 1000; pid++) {
+		long populate, grown;
+
+		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+		if (access(path, R_OK))
+			continue;
+		if (!strcmp(slurp(path), "kstack_refill\n"))
+			break;
+		/* It may be gone. What it has grown since is its own. */
+		populate = of_thread(pid, "populate_kb");
+		grown = of_thread(pid, "grows_fault") + of_thread(pid, "grows_ensure");
+		if (populate > 0 && (populate != 12 ||
+				     (!grown && of_thread(pid, "mapped_kb") > 12)) == full)
+			nr++;
+	}
+	return nr;
+}
+
+/* kthreadd is one of them, and the first user thread, which runs before the others. */
+TEST_F(trim, threads_from_before_the_reserve_are_like_others)
+{
+	ASSERT_EQ(0, early_threads(true));
+	ASSERT_LE(5, early_threads(false));
+	ASSERT_EQ(32, of_thread(2, "limit_kb"));
+}
+
 TEST_F(trim, permanent_stacks_stay)
 {
 	ASSERT_OK(spit(TABLE, "task=24/24"));
