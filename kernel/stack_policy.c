@@ -35,6 +35,7 @@ static const char * const class_names[] = {
 	[STACK_CLASS_KTHREAD_BIG]	= "kthread-big",
 	[STACK_CLASS_KVM_VCPU]		= "kvm-vcpu",
 	[STACK_CLASS_USER_WORKER]	= "user-worker",
+	[STACK_CLASS_IRQ]		= "irq",
 };
 static_assert(ARRAY_SIZE(class_names) == STACK_CLASS_MAX);
 
@@ -48,6 +49,7 @@ static const struct stack_policy_table default_table = { {
 	[STACK_CLASS_KTHREAD_BIG]	= { RESERVE_KB, RESERVE_KB },
 	[STACK_CLASS_KVM_VCPU]		= { RESERVE_KB, RESERVE_KB },
 	[STACK_CLASS_USER_WORKER]	= { 12, RESERVE_KB },
+	[STACK_CLASS_IRQ]		= { RESERVE_KB, RESERVE_KB },
 } };
 
 static const struct stack_policy_entry full_row = { RESERVE_KB, RESERVE_KB };
@@ -93,15 +95,27 @@ static struct stack_policy_entry row_here(enum stack_class class)
 	return stack_policy_always_full() ? full_row : read_row(class);
 }
 
-static bool row_valid(const struct stack_policy_entry *row)
+static bool row_valid(enum stack_class class, const struct stack_policy_entry *row)
 {
-	return row->populate_kb && row->populate_kb <= row->limit_kb &&
-	       row->limit_kb <= RESERVE_KB &&
-	       !(row->populate_kb % PAGE_KB) && !(row->limit_kb % PAGE_KB);
+	if (!row->populate_kb || row->populate_kb > row->limit_kb ||
+	    row->limit_kb > RESERVE_KB || row->populate_kb % PAGE_KB ||
+	    row->limit_kb % PAGE_KB)
+		return false;
+	switch (class) {
+	case STACK_CLASS_KVM_VCPU:
+		/* A growth by fault would lose the guest's CR2 just before VM entry. */
+		return row->populate_kb == row->limit_kb;
+	case STACK_CLASS_IRQ:
+		/* As it is: who writes the whole table back writes this as well. */
+		return row->populate_kb == RESERVE_KB;
+	default:
+		return true;
+	}
 }
 
 /* "12/32", nothing else. */
-static int parse_row(const char *text, struct stack_policy_entry *row)
+static int parse_row(const char *text, enum stack_class class,
+		     struct stack_policy_entry *row)
 {
 	char *slash = strchr(text, '/');
 
@@ -111,7 +125,7 @@ static int parse_row(const char *text, struct stack_policy_entry *row)
 	if (kstrtou32(text, 10, &row->populate_kb) ||
 	    kstrtou32(slash + 1, 10, &row->limit_kb))
 		return -EINVAL;
-	return row_valid(row) ? 0 : -EINVAL;
+	return row_valid(class, row) ? 0 : -EINVAL;
 }
 
 /*
@@ -137,7 +151,7 @@ static int parse_table(char *text, struct stack_policy_table *new)
 			return -EINVAL;
 		*value++ = '\0';
 		class = match_string(class_names, STACK_CLASS_MAX, word);
-		if (class < 0 || parse_row(value, &new->row[class]))
+		if (class < 0 || parse_row(value, class, &new->row[class]))
 			return -EINVAL;
 	}
 	return words ? 0 : -EINVAL;
@@ -179,7 +193,7 @@ static int update_table(char *text)
 /* The second door to the table, for the BPF map. */
 int stack_policy_set_row(enum stack_class class, const struct stack_policy_entry *row)
 {
-	if (!row_valid(row))
+	if (!row_valid(class, row))
 		return -EINVAL;
 	spin_lock(&table_lock);
 	WRITE_ONCE(table.row[class], *row);
@@ -190,6 +204,21 @@ int stack_policy_set_row(enum stack_class class, const struct stack_policy_entry
 const struct stack_policy_entry *stack_policy_row(enum stack_class class)
 {
 	return &table.row[class];
+}
+
+/* Interrupt stacks are no threads': nothing is counted, all of it is there. */
+static void sum_irq_stacks(struct stack_policy_stats *sum)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu) {
+		unsigned int used = stack_policy_irq_used(cpu);
+
+		sum->threads++;
+		sum->mapped_kb += RESERVE_KB;
+		if (used)
+			sum->high_water_kb[(used - 1) / 1024]++;
+	}
 }
 
 /* Not a snapshot: other CPUs go on counting. */
@@ -237,6 +266,8 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 	sum->mapped_kb = max(pages, 0L) * PAGE_KB;
 	sum->retained_kb = max(retained, 0L) * PAGE_KB;
 	sum->uncharged_kb = max(uncharged, 0L) * PAGE_KB;
+	if (class == STACK_CLASS_IRQ)
+		sum_irq_stacks(sum);
 }
 
 static enum stack_class classify(const struct kernel_clone_args *args)

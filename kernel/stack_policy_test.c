@@ -40,6 +40,9 @@ static void parse_valid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, parse(test, "task=8/8 default kthread-big=16/32", &t), 0);
 	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_TASK].populate_kb, 12);
 	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_KTHREAD_BIG].populate_kb, 16);
+
+	KUNIT_EXPECT_EQ(test, parse(test, "kvm-vcpu=16/16 irq=32/32", &t), 0);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_KVM_VCPU].limit_kb, 16);
 }
 
 static void parse_invalid(struct kunit *test)
@@ -50,6 +53,7 @@ static void parse_invalid(struct kunit *test)
 		"task=10/32", "task=12/30", "task=-4/32", "task=+4/32",
 		"task=12/32x", "task=12/32/32", "task=4294967300/32", "tasks=12/32",
 		"task=8/32 bogus=8/32", "default=1/2", "TASK=12/32",
+		"kvm-vcpu=28/32", "irq=16/16", "irq=28/32",
 	};
 	struct stack_policy_table t;
 	unsigned int i;
@@ -92,6 +96,7 @@ static void row_update(struct kunit *test)
 		{ 12, 30 }, { 12, UINT_MAX - 3 }, { UINT_MAX - 3, UINT_MAX - 3 },
 	};
 	struct stack_policy_entry good = { 8, 16 }, before = read_row(STACK_CLASS_TASK);
+	struct stack_policy_entry irq = read_row(STACK_CLASS_IRQ);
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -103,6 +108,9 @@ static void row_update(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stack_policy_set_row(STACK_CLASS_TASK, &good), 0);
 	KUNIT_EXPECT_EQ(test, read_row(STACK_CLASS_TASK).populate_kb, 8);
 	KUNIT_EXPECT_EQ(test, read_row(STACK_CLASS_TASK).limit_kb, 16);
+	KUNIT_EXPECT_EQ(test, stack_policy_set_row(STACK_CLASS_KVM_VCPU, &good), -EINVAL);
+	KUNIT_EXPECT_EQ(test, stack_policy_set_row(STACK_CLASS_IRQ, &good), -EINVAL);
+	KUNIT_EXPECT_EQ(test, stack_policy_set_row(STACK_CLASS_IRQ, &irq), 0);
 	KUNIT_EXPECT_EQ(test, stack_policy_set_row(STACK_CLASS_TASK, &before), 0);
 }
 

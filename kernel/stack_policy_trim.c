@@ -6,10 +6,12 @@
  */
 #define pr_fmt(fmt) "stack_policy: " fmt
 
+#include <linux/cpumask.h>
 #include <linux/debugfs.h>
 #include <linux/init.h>
 #include <linux/jiffies.h>
 #include <linux/kstack.h>
+#include <linux/percpu.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/rcupdate.h>
@@ -129,6 +131,26 @@ static bool visit_some(int *pid, void (*visit_one)(struct task_struct *task,
 	return true;
 }
 
+/* Of each CPU's interrupt stack, as of the last walk but for so many as there are CPUs. */
+static DEFINE_PER_CPU(unsigned int, irq_used);
+
+/* Bytes that interrupts have used at most. */
+unsigned int stack_policy_irq_used(unsigned int cpu)
+{
+	return READ_ONCE(per_cpu(irq_used, cpu));
+}
+
+/* One CPU's after each walk, as all of its zeroes have to be looked at. */
+static void look_at_irq_stack(void)
+{
+	static unsigned int cpu;
+
+	cpu = cpumask_next(cpu, cpu_possible_mask);
+	if (cpu >= nr_cpu_ids)
+		cpu = cpumask_first(cpu_possible_mask);
+	WRITE_ONCE(per_cpu(irq_used, cpu), arch_stack_policy_irq_used(cpu));
+}
+
 static void publish_depths(void)
 {
 	unsigned int class, i;
@@ -165,6 +187,7 @@ static void stack_policy_walk_fn(struct work_struct *work)
 	}
 	pid = 1;
 	publish_depths();
+	look_at_irq_stack();
 	/* Together with what else wakes an idle machine. */
 	queue_delayed_work(system_unbound_wq, &stack_policy_walk,
 			   round_jiffies_relative(WALK_REST));

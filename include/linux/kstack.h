@@ -158,6 +158,8 @@ void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats);
 
 /* Why stacks cannot grow by fault on this machine, or NULL. */
 const char *arch_stack_policy_cannot_grow(void);
+/* Bytes that interrupts have used of @cpu's stack at most; 0 if it never came up. */
+unsigned long arch_stack_policy_irq_used(unsigned int cpu);
 /* The backtrace of @task's stack from @regs. As an NMI is. */
 void arch_stack_policy_walk(struct task_struct *task, struct pt_regs *regs,
 			    struct kstack_frames *frames);

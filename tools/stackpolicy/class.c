@@ -134,7 +134,7 @@ static bool parse_size(const char *arg, struct stack_policy_entry *row)
 }
 
 /* As the kernel will check it, but with a reason. */
-static bool row_valid(const struct stack_policy_entry *row)
+static bool row_valid(const char *class, const struct stack_policy_entry *row)
 {
 	unsigned int page_kb = sysconf(_SC_PAGESIZE) / 1024;
 
@@ -145,6 +145,11 @@ static bool row_valid(const struct stack_policy_entry *row)
 		p_err("limit=%u is not a multiple of the page size, %u kB", row->limit_kb, page_kb);
 	else if (row->populate_kb > row->limit_kb)
 		p_err("populate=%u is more than limit=%u", row->populate_kb, row->limit_kb);
+	else if (!strcmp(class, "kvm-vcpu") && row->populate_kb < row->limit_kb)
+		p_err("kvm-vcpu: populate=%u is less than limit=%u; a vCPU thread cannot grow",
+		      row->populate_kb, row->limit_kb);
+	else if (!strcmp(class, "irq") && row->populate_kb < SPAN_KB)
+		p_err("irq: interrupt stacks have %d kB for good", SPAN_KB);
 	else
 		return true;
 	return false;
@@ -229,7 +234,7 @@ static int class_set(int argc, char **argv)
 		if (!parse_size(argv[i], row))
 			return USAGE;
 	}
-	if (!row_valid(row))
+	if (!row_valid(s.class[class].name, row))
 		return USAGE;
 	if (opt[OPT_SAVE]) {
 		if (!may_overwrite(opt[OPT_SAVE]) || !replace_open(&saved, opt[OPT_SAVE]))

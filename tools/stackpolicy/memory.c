@@ -129,8 +129,10 @@ static void bars(const char *title, const __u64 *bins, unsigned int nr)
 
 	for (i = 0; i < nr; i++)
 		sum += bins[i];
+	if (!sum)
+		return;
 	printf("  %s\n", title);
-	for (i = 0; i < nr && sum; i++) {
+	for (i = 0; i < nr; i++) {
 		/* Few are not none. */
 		int length = (bins[i] * BAR + sum - 1) / sum;
 
@@ -152,9 +154,10 @@ static void memory_plain(const struct stacks *s, const struct memory *m)
 	}
 	row("all", m->threads, m->mapped_kb, m->retained_kb);
 	printf("\nSTOCK.KB: the same threads with %d kB each\n", STOCK_KB);
-	printf("KernelStack in /proc/meminfo: %llu kB\n", m->kernel_stack_kb);
+	printf("KernelStack in /proc/meminfo, which is without irq: %llu kB\n",
+	       m->kernel_stack_kb);
 	if (m->has_reserve)
-		printf("Not in there: the CPUs' reserve of pages, %llu kB\n", m->reserve_kb);
+		printf("In neither: the CPUs' reserve of pages, %llu kB\n", m->reserve_kb);
 	for (i = 0; i < s->nr; i++) {
 		nr = used_bins(&s->class[i].stats);
 		if (!nr)

@@ -19,7 +19,7 @@ struct metric {
 
 /* Rows of one name stand together. */
 static const struct metric metrics[] = {
-	METRIC("threads", "gauge", NULL, NULL, "Threads of the class.", threads, 1),
+	METRIC("threads", "gauge", NULL, NULL, "Threads of the class; irq: stacks.", threads, 1),
 	METRIC("mapped_bytes", "gauge", NULL, NULL, "Memory mapped in their stacks.",
 	       mapped_kb, KB),
 	METRIC("retained_bytes", "gauge", NULL, NULL, "Stack memory unmapped and not freed yet.",

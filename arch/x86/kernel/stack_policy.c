@@ -222,6 +222,21 @@ const char * __init arch_stack_policy_cannot_grow(void)
 	return NULL;
 }
 
+/* Of a stack that is full from boot, and zero where nothing was pushed yet. */
+unsigned long arch_stack_policy_irq_used(unsigned int cpu)
+{
+	/* See map_irq_stack(). */
+	void *last = per_cpu(pcpu_hot.hardirq_stack_ptr, cpu), *top, *used;
+
+	/* What a thread has that runs an interrupt's work by itself. */
+	BUILD_BUG_ON(IRQ_STACK_SIZE != THREAD_SIZE);
+	if (!last)
+		return 0;
+	top = last + 8;
+	used = memchr_inv(top - IRQ_STACK_SIZE, 0, IRQ_STACK_SIZE);
+	return used ? top - used : 0;
+}
+
 #if IS_ENABLED(CONFIG_STACK_POLICY_KUNIT_TEST)
 #include "stack_policy_test.c"
 #endif

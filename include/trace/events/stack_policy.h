@@ -18,6 +18,7 @@ TRACE_DEFINE_ENUM(STACK_CLASS_KTHREAD);
 TRACE_DEFINE_ENUM(STACK_CLASS_KTHREAD_BIG);
 TRACE_DEFINE_ENUM(STACK_CLASS_KVM_VCPU);
 TRACE_DEFINE_ENUM(STACK_CLASS_USER_WORKER);
+TRACE_DEFINE_ENUM(STACK_CLASS_IRQ);
 
 #define show_stack_class(class)						\
 	__print_symbolic(class,						\
@@ -25,7 +26,8 @@ TRACE_DEFINE_ENUM(STACK_CLASS_USER_WORKER);
 		{ STACK_CLASS_KTHREAD,		"kthread" },		\
 		{ STACK_CLASS_KTHREAD_BIG,	"kthread-big" },	\
 		{ STACK_CLASS_KVM_VCPU,		"kvm-vcpu" },		\
-		{ STACK_CLASS_USER_WORKER,	"user-worker" })
+		{ STACK_CLASS_USER_WORKER,	"user-worker" },	\
+		{ STACK_CLASS_IRQ,		"irq" })
 
 /*
  * current asked for stack; @ret as stack_ensure() returns it. comm comes last, as

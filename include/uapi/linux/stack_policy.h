@@ -15,10 +15,14 @@ enum stack_class {
 	STACK_CLASS_KTHREAD_BIG,	/* created with KTHREAD_BIG_STACK */
 	STACK_CLASS_KVM_VCPU,		/* threads that run a vCPU */
 	STACK_CLASS_USER_WORKER,	/* io_uring and vhost workers */
+	STACK_CLASS_IRQ,		/* no threads: the CPUs' interrupt stacks */
 	STACK_CLASS_MAX,
 };
 
-/* One row of the table. Multiples of the page size, populate <= limit. */
+/*
+ * One row of the table. Multiples of the page size, populate <= limit; the same of
+ * kvm-vcpu; as it is of irq.
+ */
 struct stack_policy_entry {
 	__u32	populate_kb;		/* memory at creation */
 	__u32	limit_kb;		/* how far the stack may grow */
@@ -31,7 +35,7 @@ struct stack_policy_entry {
  * boot; threads, mapped_kb and retained_kb are what there is now.
  */
 struct stack_policy_stats {
-	__u64	threads;
+	__u64	threads;		/* irq: stacks, one for each possible CPU */
 	__u64	mapped_kb;		/* memory of their stacks */
 	__u64	grows_ensure;		/* asked for by stack_ensure() */
 	__u64	grows_fault;		/* overflows that were survived, in all */

@@ -21,9 +21,9 @@ check output_closed_early 0 "^[[{]" "$tool -j class show 2> $tmp/err | head -c 1
 echo default > $table
 check show 0 "^task +12 +32( +[0-9]+){6}\$" "$tool class show"
 check show_one 0 "!kthread" "$tool class show task"
-check show_unknown 1 "no class 'frob'; classes: task kthread kthread-big kvm-vcpu user-worker" \
+check show_unknown 1 "no class 'frob'; classes: task kthread kthread-big kvm-vcpu user-worker irq" \
 	"$tool class show frob"
-json show_json '.[0] | length == 5 and .[0].class == "task" and .[0].populate_kb == 12 and
+json show_json '.[0] | length == 6 and .[0].class == "task" and .[0].populate_kb == 12 and
 	.[0].stats.threads > 0 and (.[0].stats.exit_depth_kb | length) == 32' "$tool -j class show"
 bpftool -j map dump name stack_stats > "$tmp/bpftool" 2>/dev/null
 # The order of the fields is the UAPI's, and none is missing.
@@ -39,6 +39,10 @@ cat $table > "$tmp/before"
 check set_not_a_page 2 "populate=13 is not a multiple of the page size, 4 kB" "$tool class set task populate=13"
 check set_over_the_span 2 "limit=36: from 4 to 32 kB" "$tool class set task limit=36"
 check set_zero 2 "populate=0: from 4 to 32" "$tool class set task populate=0"
+check set_vcpu_that_grows 2 "kvm-vcpu: populate=12 is less than limit=32; a vCPU thread cannot grow" \
+	"$tool class set kvm-vcpu populate=12"
+check set_irq 2 "irq: interrupt stacks have 32 kB for good" "$tool class set irq populate=16 limit=16"
+check set_irq_as_it_is 0 "" "$tool class set irq populate=32"
 check set_over_the_limit 2 "populate=28 is more than limit=24" "$tool class set task populate=28"
 check set_no_number 2 "limit=lots: from 4" "$tool class set task limit=lots"
 check set_huge_number 2 "limit=4294967328: from 4" "$tool class set task limit=4294967328"
@@ -72,7 +76,7 @@ check reset 0 "^task=12/32 kthread=12/32 kthread-big=32/32" "$tool class reset &
 check reset_by_nobody 1 "kernel.stack_policy: Permission denied" "$nobody $tool class reset"
 check show_by_nobody 0 "^task +12 +32\$" "$nobody $tool class show"
 check show_by_nobody_says_why 0 "counters are for root" "$nobody $tool class show"
-json show_by_nobody_json '.[0] | length == 5 and (.[0] | has("stats") | not)' \
+json show_by_nobody_json '.[0] | length == 6 and (.[0] | has("stats") | not)' \
 	"$nobody $tool -j class show 2>/dev/null"
 # What comes into being later with the same name is not taken for ours.
 check another_map_of_that_name 0 "^task +12 +32 +[0-9]" \

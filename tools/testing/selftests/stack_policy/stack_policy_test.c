@@ -484,17 +484,22 @@ TEST_F(maps, sysctl_and_map_are_one_table)
 	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, KTHREAD, &new, BPF_ANY));
 	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, USER_WORKER, &new, BPF_EXIST));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/24 kthread=20/28 kthread-big=32/32 "));
-	ASSERT_NE(NULL, strstr(slurp(TABLE), " user-worker=20/28\n"));
+	ASSERT_NE(NULL, strstr(slurp(TABLE), " user-worker=20/28 irq=32/32\n"));
 }
 
 TEST_F(maps, bad_updates_change_nothing)
 {
 	struct entry bad[] = { { 0, 32 }, { 16, 12 }, { 12, 36 }, { 13, 32 }, { -4, 32 },
 			       { -4, -4 }, { 12, 0 } };
-	struct entry good = { 16, 32 };
+	struct entry good = { 16, 32 }, irq;
 
 	for (unsigned int i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		ASSERT_EQ(-EINVAL, map_op(BPF_MAP_UPDATE_ELEM, self->policy, TASK, &bad[i], 0));
+	/* Which are good for others. */
+	ASSERT_EQ(-EINVAL, map_op(BPF_MAP_UPDATE_ELEM, self->policy, KVM_VCPU, &good, 0));
+	ASSERT_EQ(-EINVAL, map_op(BPF_MAP_UPDATE_ELEM, self->policy, IRQ, &good, 0));
+	ASSERT_OK(map_op(BPF_MAP_LOOKUP_ELEM, self->policy, IRQ, &irq, 0));
+	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, IRQ, &irq, 0));
 	ASSERT_EQ(-E2BIG, map_op(BPF_MAP_UPDATE_ELEM, self->policy, NR_CLASSES, &good, 0));
 	ASSERT_EQ(-EEXIST, map_op(BPF_MAP_UPDATE_ELEM, self->policy, TASK, &good, BPF_NOEXIST));
 	ASSERT_EQ(-EINVAL, map_op(BPF_MAP_UPDATE_ELEM, self->policy, TASK, &good, 99));
@@ -713,6 +718,11 @@ TEST_F(stack, interrupts_have_as_much_as_threads)
 {
 	ASSERT_OK(spit(MODULE "interrupt", "12000"));
 	ASSERT_OK(spit(MODULE "interrupt", "28000"));
+	ASSERT_LE(sysconf(_SC_NPROCESSORS_CONF), class_stats(IRQ).threads);
+	ASSERT_EQ(32 * class_stats(IRQ).threads, class_stats(IRQ).mapped_kb);
+	/* Of the CPU that it was on, when the walk has looked at that. */
+	ASSERT_TRUE(wait_until(class_stats(IRQ).high_water_kb[27] +
+			       class_stats(IRQ).high_water_kb[28] > 0));
 }
 
 /* What was asked for does not overflow: the harness fails on a report. */

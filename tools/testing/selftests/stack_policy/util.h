@@ -21,7 +21,8 @@
 
 #define TABLE	"/proc/sys/kernel/stack_policy"
 #define ACTION	"/proc/sys/kernel/stack_policy_overflow"
-#define DEFAULT	"task=12/32 kthread=12/32 kthread-big=32/32 kvm-vcpu=32/32 user-worker=12/32\n"
+#define DEFAULT	"task=12/32 kthread=12/32 kthread-big=32/32 kvm-vcpu=32/32 " \
+		"user-worker=12/32 irq=32/32\n"
 #define COLD_SECS "/proc/sys/kernel/stack_policy_cold_secs"
 #define WARN_KB	"/proc/sys/kernel/stack_policy_warn_kb"
 #define MINE	"/proc/thread-self/stack_policy"
@@ -31,7 +32,7 @@
 #define RESERVE	"/sys/kernel/debug/stack_policy/reserve"
 
 /* As in linux/stack_policy.h, which this must also build without. */
-enum { TASK, KTHREAD, KTHREAD_BIG, KVM_VCPU, USER_WORKER, NR_CLASSES };
+enum { TASK, KTHREAD, KTHREAD_BIG, KVM_VCPU, USER_WORKER, IRQ, NR_CLASSES };
 struct entry { unsigned int populate_kb, limit_kb; };
 struct stats {
 	unsigned long long threads, mapped_kb, grows_ensure, grows_fault, grows_class;
