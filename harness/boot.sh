@@ -22,23 +22,24 @@ accelerator()
 
 # boot NAME SECONDS [WORDS...]: console to $out/NAME.console, results to $out/NAME.results.
 # init does what mode=NAME says, or a mode among WORDS. With $cpus virtual CPUs,
-# $memory and $image, and a second disk to write to if $swap is a file; if $count is
-# set, in a machine whose clock counts instructions.
+# $memory and $image, a second disk to write to if $swap is a file, and $nodes nodes with
+# 1 GB and a CPU each; if $count is set, in a machine whose clock counts instructions.
 cpus=2
 swap=
+nodes=
 memory=2G
 image=$out/initramfs.gz
 count=
 boot()
 {
-	local mode=$1 seconds=$2 accel cpu=max command tail rc=0
+	local mode=$1 seconds=$2 accel cpu=max command tail rc=0 node
 	shift 2
 	accel=tcg
 	[ -n "$count" ] || accel=$(accelerator)
 	[ "$accel" = tcg ] || cpu=host
 	rm -f "$out/$mode.console" "$out/$mode.results"
 	[ -f "$out/disk" ] || truncate -s 16M "$out/disk"
-	command=(qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp "$cpus" -m "$memory"
+	command=(qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp "$cpus${nodes:+,sockets=$nodes}" -m "$memory"
 		-display none -no-reboot
 		-kernel "$obj/arch/x86/boot/bzImage" -initrd "$image")
 	if [ -n "$count" ]; then
@@ -52,6 +53,10 @@ boot()
 			-device "virtio-blk-pci,drive=disk")
 		[ -z "$swap" ] || command+=(-device "virtio-blk-pci,drive=swap"
 			-drive "file=$swap,if=none,id=swap,format=raw")
+		for ((node = 0; node < ${nodes:-0}; node++)); do
+			command+=(-object "memory-backend-ram,size=1G,id=node$node"
+				-numa "node,memdev=node$node,cpus=$node")
+		done
 	fi
 	# Who writes to a page that was freed is found when it is allocated again.
 	[ "$DEBUG" != 1 ] || set -- "$@" page_poison=1

@@ -70,6 +70,7 @@ others()
 		randomize_kstack_offset=off || :
 	boot full 900 noapic || :
 	[ "$DEBUG" != 1 ] || boot_sleep
+	[ "$DEBUG" != 1 ] || nodes=2 boot machine 900 || :
 	boot panic 900 mode=overflow action=kernel.stack_policy_overflow=panic || :
 	boot warn 900 mode=overflow action=kernel.panic_on_warn=1 || :
 }
@@ -82,6 +83,9 @@ some()
 	case $name in
 	stack_policy*)
 		boot some 5400 kunit.enable=1 "kunit.filter_glob=$name" || rc=$? ;;
+	machine | machine.*)
+		[ "$DEBUG" = 1 ] || die "TEST=$name: only the kernel of DEBUG=1 has what that needs"
+		nodes=2 boot some 5400 "what=$(selftest "$name")" || rc=$? ;;
 	table | maps | stack | overflow | trim | recover | \
 	table.* | maps.* | stack.* | overflow.* | trim.* | recover.*)
 		boot some 5400 "what=$(selftest "$name")" || rc=$? ;;
@@ -107,7 +111,7 @@ selftest()
 {
 	local program=${1%%.*}_test
 	case $program in
-	table_test | maps_test | stack_test) program=stack_policy_test ;;
+	table_test | maps_test | stack_test | machine_test) program=stack_policy_test ;;
 	esac
 	case $1 in
 	*.*) echo "$program,-r,$1" ;;

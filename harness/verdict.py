@@ -32,6 +32,7 @@ RESULTS = {"test": ("stack_policy", "stack_policy_trim", "stack_policy_x86"),
            "variant": ("stack_policy_trim", "stack_policy_x86"),
            "some": (),
            "sleep": (),
+           "machine": (),
            "stress": ("stack_policy_x86",),
            "host": ()}
 # What the names of their other tests begin with. The tool's have its name before that.
@@ -41,6 +42,7 @@ GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "recover"),
           "stress": (),
           "some": (),
           "sleep": ("sleep",),
+          "machine": ("machine",),
           "host": ("analyze", "observed")}
 MAY_SKIP = re.compile(r"table\.kvm_run_")    # QEMU under KVM need not nest
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
@@ -211,8 +213,10 @@ def check_some(verdict):
 
 
 def check_debug(verdict):
-    """make test DEBUG=1: the same, and a machine that sleeps."""
+    """make test DEBUG=1: the same, a machine that sleeps, and one with two nodes."""
     check_tests(verdict)
+    verdict.results("machine")
+    verdict.console("machine")
     verdict.results("sleep")
     verdict.console("sleep")
     console = "\n".join(verdict.read("sleep", "console"))

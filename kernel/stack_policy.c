@@ -399,6 +399,11 @@ unsigned long stack_policy_not_used(const struct task_struct *tsk)
 	return THREAD_SIZE - kstack_high_water(tsk->kstack);
 }
 
+void *stack_policy_find_page(const struct page *page)
+{
+	return current->kstack ? kstack_find_page(current->kstack, page) : NULL;
+}
+
 void stack_policy_record_trim(const struct kstack *ks, enum kstack_trim what,
 			      unsigned int pages)
 {

@@ -64,6 +64,20 @@ unsigned long kstack_mapped(const struct kstack *ks)
 	return kstack_top(ks) - kstack_low(ks);
 }
 
+/* The address of @page in the span, or NULL if it is not this stack's. */
+void *kstack_find_page(const struct kstack *ks, const struct page *page)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < KSTACK_PAGES; slot++) {
+		pte_t pte = READ_ONCE(ks->ptep[slot]);
+
+		if (!pte_none(pte) && pte_page(pte) == page)
+			return ks->base + slot * PAGE_SIZE;
+	}
+	return NULL;
+}
+
 /*
  * Sixteen words at once, because this is done for every thread. Another
  * thread may be writing: a word is seen before or after, both are right.
@@ -341,6 +355,15 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 	return 0;
 }
 
+/* Without a node it is the memory policy of current that says where. */
+static unsigned int kstack_alloc_bulk(struct page **pages, unsigned int nr, int node,
+				      gfp_t gfp)
+{
+	if (IS_ENABLED(CONFIG_NUMA) && node == NUMA_NO_NODE)
+		return alloc_pages_bulk_array_mempolicy(gfp, nr, pages);
+	return alloc_pages_bulk_array_node(gfp, node, nr, pages);
+}
+
 static int kstack_alloc_pages(struct page **pages, unsigned int nr, int node,
 			      gfp_t gfp)
 {
@@ -349,9 +372,10 @@ static int kstack_alloc_pages(struct page **pages, unsigned int nr, int node,
 	/* As many as are at hand, which is not for charged ones; then one by one. */
 	memset(pages, 0, nr * sizeof(*pages));
 	if (!(gfp & __GFP_ACCOUNT))
-		i = alloc_pages_bulk_array_node(gfp, node, nr, pages);
+		i = kstack_alloc_bulk(pages, nr, node, gfp);
 	for (; i < nr; i++) {
-		pages[i] = alloc_pages_node(node, gfp, 0);
+		pages[i] = node == NUMA_NO_NODE ? alloc_pages(gfp, 0) :
+						  alloc_pages_node(node, gfp, 0);
 		if (!pages[i])
 			goto free_pages;
 	}
@@ -536,11 +560,17 @@ destroy:
 	return NULL;
 }
 
+static bool kstack_is_on(const struct kstack *ks, int node)
+{
+	return node == NUMA_NO_NODE ||
+	       page_to_nid(pte_page(READ_ONCE(ks->ptep[KSTACK_PAGES - 1]))) == node;
+}
+
 /*
- * A cached stack has what it was created with; another size is of no use. What
- * its last thread did not use is zero still.
+ * A cached stack has what it was created with; another size or node is of no use.
+ * What its last thread did not use is zero still.
  */
-static struct kstack *kstack_from_cache(size_t populate)
+static struct kstack *kstack_from_cache(size_t populate, int node)
 {
 	unsigned int i;
 
@@ -549,7 +579,7 @@ static struct kstack *kstack_from_cache(size_t populate)
 
 		if (!ks)
 			continue;
-		if (kstack_mapped(ks) == populate) {
+		if (kstack_mapped(ks) == populate && kstack_is_on(ks, node)) {
 			memset((void *)kstack_top(ks) - ks->used, 0, ks->used);
 			VM_WARN_ON_ONCE(memchr_inv((void *)kstack_low(ks), 0, populate));
 			return ks;
@@ -585,7 +615,7 @@ static bool kstack_to_cache(struct kstack *ks)
 int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limit,
 		 struct kstack_stats __percpu *stats)
 {
-	struct kstack *ks = kstack_from_cache(populate);
+	struct kstack *ks = kstack_from_cache(populate, node);
 
 	if (!ks)
 		ks = kstack_create(node, populate);

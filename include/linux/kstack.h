@@ -152,6 +152,7 @@ bool kstack_resize(struct task_struct *tsk, size_t populate, size_t limit);
 void kstack_trim_soon(struct kstack *ks);
 unsigned long kstack_reclaim(void);
 bool kstack_is_owed(const struct kstack *ks, unsigned long address);
+void *kstack_find_page(const struct kstack *ks, const struct page *page);
 struct kstack *kstack_of_top_page(const struct page *page, unsigned long base);
 unsigned int kstack_reserve_count(int cpu);
 void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats);

@@ -15,6 +15,7 @@
 #include <uapi/linux/stack_policy.h>
 
 struct kernel_clone_args;
+struct page;
 struct pid;
 struct pid_namespace;
 struct pt_regs;
@@ -129,6 +130,9 @@ bool stack_policy_page_fault(struct pt_regs *regs, unsigned long error_code,
  */
 void stack_policy_switch_in(struct task_struct *next);
 
+/* dma/debug.c: where @page lies in current's stack, or NULL. */
+void *stack_policy_find_page(const struct page *page);
+
 int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 			   struct pid *pid, struct task_struct *tsk);
 
@@ -178,6 +182,7 @@ static __always_inline bool stack_policy_page_fault(struct pt_regs *regs,
 	return false;
 }
 static inline void stack_policy_switch_in(struct task_struct *next) { }
+static inline void *stack_policy_find_page(const struct page *page) { return NULL; }
 
 #endif /* CONFIG_STACK_POLICY */
 

@@ -13,6 +13,7 @@
 #include <linux/stddef.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -29,6 +30,9 @@
 #include "../kselftest_harness.h"
 #include "tiny_guest.h"
 #include "util.h"
+
+#define NODE		"/sys/devices/system/node/node"
+#define DMA_DEBUG	"/sys/kernel/debug/dma-api/"
 
 /* Freed stacks pass RCU and a workqueue: wait until the figure is back. */
 static long settled_kb(long target)
@@ -644,6 +648,83 @@ TEST_F(maps, bpftool_prints_names)
 	ASSERT_NE(NULL, strstr(text, "\"key\": \"STACK_CLASS_TASK\""));
 	ASSERT_NE(NULL, strstr(text, "\"populate_kb\": 12"));
 	ASSERT_NE(NULL, strstr(text, "\"threads\": "));
+}
+
+/* A machine with two nodes, CPU 0 on node 0, and a kernel that watches its drivers. */
+FIXTURE(machine) { };
+FIXTURE_SETUP(machine)
+{
+	cpu_set_t first;
+
+	if (access(NODE "1", F_OK) || access(DMA_DEBUG, F_OK) || access(MODULE "dma", W_OK))
+		SKIP(return, "no second node, or no CONFIG_DMA_API_DEBUG");
+	ASSERT_OK(spit(TABLE, "task=16/32"));
+	let_none_go_cold(true);
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	ASSERT_OK(sched_setaffinity(0, sizeof(first), &first));
+}
+FIXTURE_TEARDOWN(machine)
+{
+	let_none_go_cold(false);
+	spit(TABLE, "default");
+	spit(DMA_DEBUG "num_errors", "1");
+}
+
+static long stacks_of_node(int node)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), NODE "%d/meminfo", node);
+	return number(path, "KernelStack");
+}
+
+/* kB that 200 threads of 16 kB add to the stacks of node 1, under a memory policy. */
+static long on_node_1(int policy, unsigned long nodes)
+{
+	static pthread_t threads[200];
+	int ends[2];
+	long kb;
+
+	if (checked(syscall(SYS_set_mempolicy, policy, nodes ? &nodes : NULL, 8 * sizeof(nodes))))
+		return -1;
+	kb = -stacks_of_node(1);
+	if (start_sleepers(threads, 200, ends))
+		return -1;
+	kb += stacks_of_node(1);
+	stop_sleepers(threads, 200, ends);
+	return kb;
+}
+
+/* As a stock kernel's. A few come from the CPU's cache. */
+TEST_F(machine, stacks_follow_the_memory_policy)
+{
+	long kb = on_node_1(MPOL_BIND, 2);
+
+	EXPECT_LE(190 * 16, kb);
+	kb = on_node_1(MPOL_INTERLEAVE, 3);
+	EXPECT_LE(90 * 16, kb);
+	EXPECT_GE(110 * 16, kb);
+	kb = on_node_1(MPOL_DEFAULT, 0);
+	EXPECT_GE(10 * 16, kb);
+}
+
+TEST_F(machine, big_stacks_are_on_their_node)
+{
+	ASSERT_OK(spit(MODULE "big_on_node", "1"));
+	/* And not those of the threads before, which have been cached. */
+	ASSERT_OK(spit(MODULE "big_on_node", "0"));
+	ASSERT_EQ(-EINVAL, spit(MODULE "big_on_node", "2"));
+}
+
+TEST_F(machine, drivers_that_map_their_stack_are_found)
+{
+	long before = atol(slurp(DMA_DEBUG "error_count"));
+
+	/* Counted only. */
+	ASSERT_OK(spit(DMA_DEBUG "num_errors", "0"));
+	ASSERT_OK(spit(MODULE "dma", "1"));
+	ASSERT_EQ(before + 1, atol(slurp(DMA_DEBUG "error_count")));
 }
 
 FIXTURE(stack) { };

@@ -9,6 +9,7 @@
 #include <linux/completion.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
+#include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/irq_work.h>
@@ -20,7 +21,9 @@
 #include <linux/sched/mm.h>
 #include <linux/module.h>
 #include <linux/objtool.h>
+#include <linux/nodemask.h>
 #include <linux/pid.h>
+#include <linux/platform_device.h>
 #include <linux/random.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
@@ -381,13 +384,24 @@ static int sleep_fn(void *data)
 	return 0;
 }
 
+static bool all_on(const struct task_struct *task, int node)
+{
+	unsigned long offset;
+
+	for (offset = 0; offset < THREAD_SIZE; offset += PAGE_SIZE) {
+		if (page_to_nid(vmalloc_to_page(task->stack + offset)) != node)
+			return false;
+	}
+	return true;
+}
+
 /*
  * Make that many big kthreads at once and stop them. Reading gives how many
  * there were in the last round, which ends with the first that failed.
  */
 static u64 big_made;
 
-static int big_set(void *data, u64 wanted)
+static int make_big(u64 wanted, int node)
 {
 	struct task_struct **tasks;
 	int ret = 0;
@@ -400,7 +414,7 @@ static int big_set(void *data, u64 wanted)
 		return -ENOMEM;
 	for (i = 0; i < wanted; i++) {
 		tasks[i] = kthread_create_flags_on_node(sleep_fn, NULL, KTHREAD_BIG_STACK,
-							NUMA_NO_NODE, "testmod-big/%llu", i);
+							node, "testmod-big/%llu", i);
 		if (IS_ERR(tasks[i])) {
 			ret = PTR_ERR(tasks[i]);
 			break;
@@ -409,6 +423,9 @@ static int big_set(void *data, u64 wanted)
 		if (stack_pages(tasks[i]) != THREAD_SIZE / PAGE_SIZE) {
 			pr_err("a big kthread without all its pages\n");
 			ret = -EIO;
+		} else if (node != NUMA_NO_NODE && !all_on(tasks[i], node)) {
+			pr_err("a page of big kthread %llu is not on node %d\n", i, node);
+			ret = -EXDEV;
 		}
 	}
 	big_made = i;
@@ -418,12 +435,48 @@ static int big_set(void *data, u64 wanted)
 	return ret;
 }
 
+static int big_set(void *data, u64 wanted)
+{
+	return make_big(wanted, NUMA_NO_NODE);
+}
+
+/* Ten on that node. */
+static int big_on_node_set(void *data, u64 node)
+{
+	return node < MAX_NUMNODES && node_online(node) ? make_big(10, node) : -EINVAL;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(big_on_node_fops, NULL, big_on_node_set, "%llu\n");
+
 static int big_get(void *data, u64 *val)
 {
 	*val = big_made;
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(big_fops, big_get, big_set, "%llu\n");
+
+/* As a broken driver does: the page of its own frame, for a device to read. */
+static int dma_set(void *data, u64 unused)
+{
+	struct platform_device *pdev =
+		platform_device_register_simple("stack_policy_test", PLATFORM_DEVID_NONE,
+						NULL, 0);
+	struct page *page = vmalloc_to_page((void *)current_stack_pointer);
+	dma_addr_t addr;
+	int ret;
+
+	if (IS_ERR(pdev))
+		return PTR_ERR(pdev);
+	ret = dma_coerce_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (!ret) {
+		addr = dma_map_page(&pdev->dev, page, 0, 64, DMA_TO_DEVICE);
+		ret = dma_mapping_error(&pdev->dev, addr);
+		if (!ret)
+			dma_unmap_page(&pdev->dev, addr, 64, DMA_TO_DEVICE);
+	}
+	platform_device_unregister(pdev);
+	return ret;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(dma_fops, NULL, dma_set, "%llu\n");
 
 static int __init testmod_init(void)
 {
@@ -444,6 +497,8 @@ static int __init testmod_init(void)
 	debugfs_create_file("peek", 0200, dir, NULL, &peek_fops);
 	debugfs_create_file("pages", 0600, dir, &pages_pid, &pages_fops);
 	debugfs_create_file("big", 0600, dir, NULL, &big_fops);
+	debugfs_create_file("big_on_node", 0200, dir, NULL, &big_on_node_fops);
+	debugfs_create_file("dma", 0200, dir, NULL, &dma_fops);
 	return 0;
 }
 
