@@ -24,9 +24,13 @@ build_with()
 		esac || die "option $option did not survive"
 	done
 	for file in $(kernel_files); do
-		# Of all files it alone has an option of its own.
-		[ "$file" != kernel/stack_policy_map.c ] ||
-			grep -qx CONFIG_STACK_POLICY_MAPS=y "$obj/.config" || continue
+		# These have options of their own.
+		case $file in
+		kernel/stack_policy_map.c) option=CONFIG_STACK_POLICY_MAPS ;;
+		mm/kstack_dump.c) option=CONFIG_STACK_POLICY_DUMP ;;
+		*) option=CONFIG_STACK_POLICY ;;
+		esac
+		grep -qx $option=y "$obj/.config" || continue
 		ours+=("${file%.c}.o")
 	done
 	make_kernel -j"$jobs" "${objects[@]}" "${ours[@]}"
@@ -38,4 +42,5 @@ step "for one CPU" build_with up CONFIG_SMP=n CONFIG_HOTPLUG_CPU=n
 step "PREEMPT_RT" build_with rt CONFIG_EXPERT=y CONFIG_PREEMPT_RT=y
 step "without KUnit, BPF and tracing" build_with small CONFIG_KUNIT=n CONFIG_BPF_SYSCALL=n \
 	CONFIG_FTRACE=n
+step "without crash dumps" build_with no-dump CONFIG_CRASH_DUMP=n
 echo "it compiles in all of them"

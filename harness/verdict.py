@@ -27,7 +27,8 @@ BAD_BOOT_TABLE = 'stack_policy: boot parameter "task=99/100" is not valid, ignor
 FRAME = re.compile(r"stack_policy: ([* ] *\d+ .+)")
 GUARD = "BUG: TASK stack guard page was hit"
 # Boots with results in TAP, and the KUnit suites that have to be in them.
-RESULTS = {"test": ("stack_policy", "stack_policy_trim", "stack_policy_x86"),
+RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_trim",
+                    "stack_policy_x86"),
            "tool": (),
            "variant": ("stack_policy_trim", "stack_policy_x86"),
            "some": (),

@@ -46,6 +46,8 @@ struct page *kstack_reserve_take(unsigned int leave);
 void kstack_refill_soon(void);
 void kstack_refill_surely(void);
 void kstack_reserve_put(struct page *page);
+/* Without a refill: for the way into the crash kernel. */
+struct page *kstack_reserve_take_last(void);
 
 /* kstack_trim.c */
 void kstack_trim_reset(struct kstack *ks);

@@ -263,6 +263,22 @@ void kstack_reserve_put(struct page *page)
 	preempt_enable();
 }
 
+/*
+ * A page of whatever CPU has one, this one first. For a kernel that ends here: it
+ * has no refill, and no interrupt that would bring one.
+ */
+struct page *kstack_reserve_take_last(void)
+{
+	struct page *page = NULL;
+	unsigned int cpu, i;
+
+	for_each_cpu_wrap(cpu, cpu_possible_mask, raw_smp_processor_id()) {
+		for (i = 0; i < KSTACK_RESERVE && !page; i++)
+			page = xchg(&per_cpu(kstack_reserve, cpu)[i], NULL);
+	}
+	return page;
+}
+
 static void kstack_reserve_drain(unsigned int cpu)
 {
 	struct page **slots = per_cpu_ptr(kstack_reserve, cpu);

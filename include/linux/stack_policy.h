@@ -186,4 +186,14 @@ static inline void *stack_policy_find_page(const struct page *page) { return NUL
 
 #endif /* CONFIG_STACK_POLICY */
 
+#ifdef CONFIG_STACK_POLICY_DUMP
+/*
+ * crash.c: the other CPUs have been told to stop, the crash kernel is next. Makes
+ * each stack readable as a whole in the dump.
+ */
+void stack_policy_crash(void);
+#else
+static inline void stack_policy_crash(void) { }
+#endif
+
 #endif /* _LINUX_STACK_POLICY_H */
