@@ -13,7 +13,9 @@ tool_package()
 	mkdir -p "$root/DEBIAN"
 	make -C "$dir" -j"$jobs" OUTPUT="$build/"
 	make -C "$dir" OUTPUT="$build/" DESTDIR="$root" prefix=/usr install
+	make -C "$dir/crash" OUTPUT="$build/" DESTDIR="$root" install
 	strip "$root/usr/sbin/stackpolicy"
+	strip --strip-unneeded "$root/usr/lib/crash/extensions/stackpolicy.so"
 	gzip -9n "$root"/usr/share/man/man8/*.8
 	install -D -m 644 "$dir/debian/copyright" "$root/usr/share/doc/stackpolicy/copyright"
 
