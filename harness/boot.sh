@@ -23,10 +23,12 @@ accelerator()
 # boot NAME SECONDS [WORDS...]: console to $out/NAME.console, results to $out/NAME.results.
 # init does what mode=NAME says, or a mode among WORDS. With $cpus virtual CPUs,
 # $memory and $image, a second disk to write to if $swap is a file, and $nodes nodes with
-# 1 GB and a CPU each; if $count is set, in a machine whose clock counts instructions.
+# 1 GB and a CPU each; if $count is set, in a machine whose clock counts instructions; if
+# $qmp is, that is a socket for QEMU's commands.
 cpus=2
 swap=
 nodes=
+qmp=
 memory=2G
 image=$out/initramfs.gz
 count=
@@ -58,6 +60,7 @@ boot()
 				-numa "node,memdev=node$node,cpus=$node")
 		done
 	fi
+	[ -z "$qmp" ] || command+=(-qmp "unix:$qmp,server=on,wait=off")
 	# Who writes to a page that was freed is found when it is allocated again.
 	[ "$DEBUG" != 1 ] || set -- "$@" page_poison=1
 	if [ "$mode" = shell ]; then

@@ -5,6 +5,7 @@ cd "$(dirname "$0")" || exit
 . ./lib.sh
 . ./image.sh
 . ./boot.sh
+. ./dumps.sh
 
 # As users have it; with the debugging kernel under ASan and UBSan.
 tool=stackpolicy folder=tool
@@ -56,6 +57,18 @@ boot_sleep()
 	rm -f "$swap"
 }
 
+# Dumps of a guest, and what crash makes of them.
+dumps()
+{
+	step "build the guest that is dumped" build_dump_image
+	step "build the extension for crash" build_extension
+	boot_kdump
+	step "read the dump of kdump" read_dump kdump kdump.elf
+	boot_dumped
+	step "read the dump of QEMU" read_dump dumped dumped.vmcore
+	rm -f "$out"/{kdump,dumped}.{vmcore,elf}
+}
+
 # What is short or mostly waits, beside the long boot.
 others()
 {
@@ -71,6 +84,7 @@ others()
 	boot full 900 noapic || :
 	[ "$DEBUG" != 1 ] || boot_sleep
 	[ "$DEBUG" != 1 ] || nodes=2 boot machine 900 || :
+	[ "$DEBUG" != 0 ] || dumps
 	boot panic 900 mode=overflow action=kernel.stack_policy_overflow=panic || :
 	boot warn 900 mode=overflow action=kernel.panic_on_warn=1 || :
 }
@@ -94,6 +108,9 @@ some()
 		boot_sleep
 		mv "$out/sleep.results" "$out/some.results"
 		mv "$out/sleep.console" "$out/some.console" ;;
+	dumps)
+		dumps
+		exec python3 ./verdict.py "$out" "$rc" dumps ;;
 	class | thread | memory | trace | nofeature)
 		boot some 5400 "tool=$tool" "what=/tests/run.sh,$name" || rc=$? ;;
 	analyze | observed)

@@ -25,6 +25,9 @@ EMPTY = r"stack_policy: CPU \d+'s reserve is empty: \d+ pages taken, \d+ refills
 BAD_BOOT_TABLE = 'stack_policy: boot parameter "task=99/100" is not valid, ignored'
 # A line of a report: the bytes of a frame and its function.
 FRAME = re.compile(r"stack_policy: ([* ] *\d+ .+)")
+# Of crash: "#4 [ffffc900004fbe50] schedule at ffffffff81a0c0b1", and what it cannot read.
+FRAME_OF_CRASH = re.compile(r" *#\d+ \[[0-9a-f]+\] (\S+) at ")
+COMPLAINT = re.compile(r"^bt: |failed$|invalid .*address|cannot")
 GUARD = "BUG: TASK stack guard page was hit"
 # Boots with results in TAP, and the KUnit suites that have to be in them.
 RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_trim",
@@ -215,7 +218,7 @@ def check_some(verdict):
 
 def check_debug(verdict):
     """make test DEBUG=1: the same, a machine that sleeps, and one with two nodes."""
-    check_tests(verdict)
+    check_tests(verdict, "debug")
     verdict.results("machine")
     verdict.console("machine")
     verdict.results("sleep")
@@ -226,7 +229,80 @@ def check_debug(verdict):
                    "no hibernation")
 
 
-def check_tests(verdict):
+def crash_threads(lines):
+    """Of each thread in the output of "foreach bt": its frames, and what crash complains of."""
+    threads = []
+    for line in lines:
+        if line.startswith("PID: "):
+            threads.append(([], []))
+        elif match := FRAME_OF_CRASH.match(line):
+            threads[-1][0].append(match[1])
+        elif COMPLAINT.search(line):
+            threads[-1][1].append(line)
+    return threads
+
+
+def check_dump(verdict, name, filled):
+    """A dump, read as crash does, and by crash. Only that of kdump is filled."""
+    spans = re.search(r"spans: (\d+) whole, (\d+) of them with one page, (\d+) with holes",
+                      "\n".join(verdict.read(name, "spans")))
+    whole, one_page, holes = (int(number) for number in spans.groups()) if spans else (0, 0, 0)
+    if filled:
+        verdict.expect(f"dump_has_all_stacks: {name}", whole > 250 and not holes,
+                       f"{whole} whole stacks, {holes} with holes")
+        verdict.expect(f"dump_has_trimmed_stacks: {name}", one_page >= 150,
+                       f"{one_page} stacks of one page, want 150")
+    else:
+        # If this is not so, the rest has shown nothing.
+        verdict.expect(f"dump_has_holes: {name}", holes > 150, f"{holes} stacks with holes")
+    if old := verdict.read_file("crash.too.old"):
+        print(f"ok crash_reads_all_stacks: {name} # SKIP {old[0]} does not know this kernel")
+        verdict.skipped += 1
+        return
+    planned = sum(1 for line in verdict.read(name, "ps") if re.match(r">? +\d+ +\d+ ", line))
+    for what in ("before", "after"):
+        threads = crash_threads(verdict.read(name, what))
+        bad = sum(1 for frames, complaints in threads if complaints or not frames)
+        if not filled and what == "before":
+            verdict.expect(f"holes_stop_crash: {name}", bad > 150,
+                           f"{bad} of {planned} stacks cannot be read without the extension")
+            continue
+        verdict.expect(f"crash_reads_all_stacks: {name} {what}",
+                       planned > 250 and len(threads) == planned and not bad,
+                       f"{bad} of {len(threads)} stacks cannot be read, {planned} threads")
+        sleepers = sum(1 for frames, _ in threads
+                       if "schedule" in frames and frames[-1].startswith("entry_SYSCALL_64"))
+        verdict.expect(f"sleepers_have_their_frames: {name} {what}", sleepers > 200,
+                       f"{sleepers} threads with frames from schedule() to the system call")
+    trimmed = sum(1 for line in verdict.read(name, "kstack")
+                  if re.match(r" *\d+ +[0-9a-f]+ +4 .* 12 +32  threads \(trimmed\)", line))
+    verdict.expect(f"extension_shows_trimmed_stacks: {name}", trimmed >= 150,
+                   f"{trimmed} trimmed stacks, want 150")
+    if filled:
+        verdict.expect("kdump_shows_who_crashed",
+                       any("sysrq_handle_crash" in frames for frames, _ in
+                           crash_threads(verdict.read(name, "before"))), "no such thread")
+
+
+def check_dumps(verdict):
+    """Two dumps of a guest with many stacks, by kdump and from outside."""
+    console = verdict.read("kdump", "console")
+    crashes = [n for n, line in enumerate(console) if "sysrq: Trigger a crash" in line]
+    verdict.console("kdump", crashes[0] if crashes else None)
+    verdict.console("dumped")
+    saved = verdict.read("kdump", "results")
+    verdict.expect("kdump_saves", "saved" in saved, "no dump was saved")
+    verdict.expect("kdump_says_what_was_filled",
+                   any(re.search(r"kstack: \d+ stacks whole: \d+ pages of zeroes, \d+ retained, "
+                                 r"[1-9] new;", line) for line in saved),
+                   "no such line in the log")
+    verdict.expect("kdump_leaves_no_holes",
+                   not any("keep holes" in line for line in saved), f"{saved}")
+    check_dump(verdict, "kdump", True)
+    check_dump(verdict, "dumped", False)
+
+
+def check_tests(verdict, what="test"):
     """make test: all its boots, and what needs none."""
     verdict.results("host")
     verdict.console("chains")
@@ -263,6 +339,10 @@ def check_tests(verdict):
     verdict.expect("variant_has_pti", "page tables isolation: enabled" in variant,
                    "no page table isolation")
 
+    # The debugging kernel's dumps would be read in the same way, and take longer.
+    if what == "test":
+        check_dumps(verdict)
+
     check_full(verdict, "without_apic_stacks_are_full", "full", FULL)
     check_full(verdict, "without_reserve_stacks_are_full", "lowmem", NO_RESERVE)
     check_death(verdict)
@@ -291,7 +371,7 @@ def main(folder, status, what="test"):
     verdict = Verdict(folder)
     if status != "0":
         verdict.failures.append(f"QEMU ended with status {status}")
-    {"stress": check_stress, "some": check_some, "test": check_tests,
+    {"stress": check_stress, "some": check_some, "test": check_tests, "dumps": check_dumps,
      "debug": check_debug}[what](verdict)
     # How close it was.
     for line in verdict.comments:
