@@ -90,7 +90,10 @@ static const char *keep_name(struct events *e, const char *name)
 struct event_frame *event_add_frame(struct events *e, struct event *event,
 				    const char *function, const char *module)
 {
-	struct event_frame frame = { .bytes = -1 };
+	struct event_frame frame = {
+		.kind = *function ? FRAME_FUNCTION : FRAME_NOT_UNWOUND,
+		.bytes = -1,
+	};
 	void *more = event->frames;
 
 	if (event->nr_frames == EVENT_FRAMES)
@@ -143,9 +146,28 @@ static bool parse_bytes(const char *text, int *bytes)
 	return true;
 }
 
+/* What is no function: the word behind "?". */
+static bool parse_kind(const char *text, enum frame_kind *kind, unsigned int *left_out)
+{
+	int at = 0;
+
+	if (!*text) {
+		*kind = FRAME_NOT_UNWOUND;
+		return true;
+	}
+	if (!strcmp(text, "user-registers")) {
+		*kind = FRAME_USER_REGS;
+		return true;
+	}
+	*kind = FRAME_LEFT_OUT;
+	return sscanf(text, "left-out:%6u%n", left_out, &at) == 1 && !text[at];
+}
+
 static bool parse_frame(struct events *e, const char *line)
 {
 	char bytes[12], where[FUNCTION_MAX + 16], module[MODULE_MAX] = "", *plus, *end;
+	enum frame_kind kind = FRAME_FUNCTION;
+	unsigned int left_out = 0;
 	unsigned long offset = 0;
 	struct event_frame *frame;
 	int known, at = 0;
@@ -154,7 +176,9 @@ static bool parse_frame(struct events *e, const char *line)
 	    line[at] || !parse_bytes(bytes, &known))
 		return false;
 	if (!strcmp(where, "?")) {
-		*where = '\0';
+		if (!parse_kind(module, &kind, &left_out))
+			return false;
+		*where = *module = '\0';
 	} else {
 		plus = strrchr(where, '+');
 		if (!plus || plus == where || plus - where >= FUNCTION_MAX ||
@@ -168,6 +192,8 @@ static bool parse_frame(struct events *e, const char *line)
 	frame = event_add_frame(e, &e->event[e->nr - 1], where, module);
 	if (!frame)
 		return false;
+	frame->kind = kind;
+	frame->left_out = left_out;
 	frame->offset = offset;
 	frame->bytes = known;
 	return true;
@@ -242,6 +268,29 @@ bool events_read(const char *path, struct events *e)
 	return ok;
 }
 
+static void write_frame(FILE *file, const struct event_frame *f)
+{
+	if (f->bytes < 0)
+		fprintf(file, " -");
+	else
+		fprintf(file, " %d", f->bytes);
+	switch (f->kind) {
+	case FRAME_FUNCTION:
+		fprintf(file, " %s+0x%x%s%s\n", f->function, f->offset, *f->module ? " " : "",
+			f->module);
+		break;
+	case FRAME_LEFT_OUT:
+		fprintf(file, " ? left-out:%u\n", f->left_out);
+		break;
+	case FRAME_USER_REGS:
+		fprintf(file, " ? user-registers\n");
+		break;
+	case FRAME_NOT_UNWOUND:
+		fprintf(file, " ?\n");
+		break;
+	}
+}
+
 void events_write(FILE *file, const struct events *e)
 {
 	unsigned int frame;
@@ -258,19 +307,8 @@ void events_write(FILE *file, const struct events *e)
 		fprintf(file, "event %s pid=%d class=%s from=%u to=%u limit=%u ret=%d comm=%s\n",
 			event->fault ? "fault" : "ensure", event->pid, event->class, event->from,
 			event->to, event->limit, event->ret, event->comm);
-		for (frame = 0; frame < event->nr_frames; frame++) {
-			const struct event_frame *f = &event->frames[frame];
-
-			if (f->bytes < 0)
-				fprintf(file, " -");
-			else
-				fprintf(file, " %d", f->bytes);
-			if (*f->function)
-				fprintf(file, " %s+0x%x%s%s\n", f->function, f->offset,
-					*f->module ? " " : "", f->module);
-			else
-				fprintf(file, " ?\n");
-		}
+		for (frame = 0; frame < event->nr_frames; frame++)
+			write_frame(file, &event->frames[frame]);
 	}
 	fprintf(file, "lost %lu\n", e->lost);
 }

@@ -7,14 +7,18 @@
  *	build_id 17610b1e...
  *	event fault pid=84 class=kthread from=12288 to=16384 limit=32768 ret=0 comm=deep
  *	 528 use_stack+0x2c stack_policy_sample
+ *	 20128 ? left-out:640
  *	 56 kthread+0xb5
+ *	 184 ? user-registers
  *	event ensure pid=85 class=task from=12288 to=28672 limit=0 ret=0 comm=sh
  *	 - ensure_write+0x40 stack_policy_testmod
  *	lost 0
  *
- * A frame has its bytes of stack or "-", function and offset or "?" where unwinding
- * failed, and its module. The innermost function comes first. All frames but that of
- * a fault's innermost function have return addresses, which belong to the call.
+ * A frame has its bytes of stack or "-", function and offset, and its module. "?" is no
+ * function: where unwinding failed; frames between the innermost and the outermost
+ * ones, and how many; the registers of user mode. The innermost function comes first. All
+ * frames but that of a fault's innermost function have return addresses, which belong to
+ * the call.
  * Nothing comes after "lost".
  */
 #ifndef _STACKPOLICY_EVENTS_H
@@ -28,8 +32,18 @@
 #define FUNCTION_MAX	128
 #define MODULE_MAX	64
 
+/* As the kernel numbers them where it has no address. */
+enum frame_kind {
+	FRAME_NOT_UNWOUND,
+	FRAME_LEFT_OUT,
+	FRAME_USER_REGS,
+	FRAME_FUNCTION,
+};
+
 struct event_frame {
-	const char	*function;	/* empty: not known; owned by struct events */
+	enum frame_kind	kind;
+	unsigned int	left_out;	/* frames, of FRAME_LEFT_OUT */
+	const char	*function;	/* empty if it is none; owned by struct events */
 	const char	*module;	/* empty: the kernel itself */
 	unsigned int	offset;
 	int		bytes;		/* -1: not known */
@@ -65,7 +79,8 @@ bool events_full(const struct events *e);
 struct event *events_add(struct events *e);
 /*
  * Return: a new frame of @event in that function, at its beginning, its bytes not
- * known; NULL if @event has too many, or after an error.
+ * known; FRAME_NOT_UNWOUND without a name. NULL if @event has too many, or after an
+ * error.
  */
 struct event_frame *event_add_frame(struct events *e, struct event *event,
 				    const char *function, const char *module);

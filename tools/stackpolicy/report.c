@@ -23,6 +23,10 @@ static int compare_frames(const struct event_frame *a, const struct event_frame 
 
 	if (!order)
 		order = strcmp(a->module, b->module);
+	if (!order)
+		order = (int)a->kind - (int)b->kind;
+	if (!order)
+		order = (int)a->left_out - (int)b->left_out;
 	/* Not by bytes: the same frame can have more, by a random offset. */
 	return order ? order : (a->offset < b->offset ? -1 : a->offset > b->offset);
 }
@@ -137,11 +141,15 @@ static void chain_json(const struct chain *chain)
 		const struct event_frame *f = &event->frames[i];
 
 		jsonw_start_object(json);
-		if (*f->function)
+		if (f->kind == FRAME_FUNCTION)
 			jsonw_string_field(json, "function", f->function);
 		else
 			jsonw_null_field(json, "function");
 		jsonw_uint_field(json, "offset", f->offset);
+		if (f->kind == FRAME_LEFT_OUT)
+			jsonw_uint_field(json, "left_out", f->left_out);
+		if (f->kind == FRAME_USER_REGS)
+			jsonw_bool_field(json, "user_registers", true);
 		if (*f->module)
 			jsonw_string_field(json, "module", f->module);
 		if (f->bytes >= 0)
@@ -152,34 +160,79 @@ static void chain_json(const struct chain *chain)
 	jsonw_end_object(json);
 }
 
+#define NAME_MAX_BYTES	(FUNCTION_MAX + MODULE_MAX + 16)
+
+/* With @before and @after the module's name. */
+static const char *frame_name(const struct event_frame *f, const char *before, const char *after)
+{
+	static char name[NAME_MAX_BYTES];
+
+	switch (f->kind) {
+	case FRAME_LEFT_OUT:
+		snprintf(name, sizeof(name), "(%u more frames)", f->left_out);
+		return name;
+	case FRAME_USER_REGS:
+		return "(user registers)";
+	case FRAME_NOT_UNWOUND:
+		return "(cannot be unwound)";
+	default:
+		snprintf(name, sizeof(name), "%s+0x%x%s%s%s", f->function, f->offset,
+			 *f->module ? before : "", f->module, *f->module ? after : "");
+		return name;
+	}
+}
+
+/*
+ * How many frames come again behind themselves, and how @often in a row: of all periods
+ * the one that saves most lines. Counts from frame @i on.
+ */
+static unsigned int find_period(const struct event *event, unsigned int i, unsigned int *often)
+{
+	const struct event_frame *f = &event->frames[i];
+	unsigned int left = event->nr_frames - i, best = 1, period, n;
+
+	*often = 1;
+	for (period = 1; 2 * period <= left; period++) {
+		for (n = 0; period + n < left && !compare_frames(&f[n], &f[period + n]); n++)
+			;
+		n = n / period + 1;
+		if ((n - 1) * period > (*often - 1) * best) {
+			best = period;
+			*often = n;
+		}
+	}
+	return best;
+}
+
+static void frame_plain(const struct event_frame *f)
+{
+	if (f->bytes >= 0)
+		printf("%7d ", f->bytes);
+	else
+		printf("%7s ", "-");
+	printf("%s", frame_name(f, " [", "]"));
+}
+
 static void chain_plain(const struct chain *chain)
 {
 	const struct event *event = chain->first;
-	unsigned int i, n;
+	unsigned int i, n, period, often;
 
 	printf("\n%u times %s, class %s, first %s[%d], up to %u bytes", chain->count, kind(event),
 	       event->class, *event->comm ? event->comm : "?", event->pid, chain->to);
 	if (chain->bytes)
 		printf("; these frames have %u", chain->bytes);
 	printf("\n");
-	for (i = 0; i < event->nr_frames; i += n) {
-		const struct event_frame *f = &event->frames[i];
-
-		for (n = 1; i + n < event->nr_frames && !compare_frames(f, f + n); n++)
-			;
-		if (f->bytes >= 0)
-			printf("%7d ", f->bytes);
-		else
-			printf("%7s ", "-");
-		if (*f->function)
-			printf("%s+0x%x", f->function, f->offset);
-		else
-			printf("(cannot be unwound)");
-		if (*f->module)
-			printf(" [%s]", f->module);
-		if (n > 1)
-			printf(" (%u times)", n);
-		printf("\n");
+	for (i = 0; i < event->nr_frames; i += period * often) {
+		period = find_period(event, i, &often);
+		for (n = 0; n < period; n++) {
+			frame_plain(&event->frames[i + n]);
+			if (often > 1 && period == 1)
+				printf(" (%u times)", often);
+			else if (often > 1 && n == period - 1)
+				printf(" (these %u lines %u times)", period, often);
+			printf("\n");
+		}
 	}
 }
 
@@ -192,14 +245,14 @@ static void chain_plain(const struct chain *chain)
 static struct plot_frame *add_frame(struct plot_frame *parent, const struct event_frame *f)
 {
 	unsigned long long weight = f->bytes > 0 ? f->bytes : 1;
-	char name[FUNCTION_MAX + MODULE_MAX + 16];
 	struct plot_frame *child = parent->child;
+	char name[NAME_MAX_BYTES], *c;
 
-	if (*f->function)
-		snprintf(name, sizeof(name), "%s+0x%x%s%s", f->function, f->offset,
-			 *f->module ? "@" : "", f->module);
-	else
-		snprintf(name, sizeof(name), "(cannot be unwound)");
+	snprintf(name, sizeof(name), "%s", frame_name(f, "@", ""));
+	/* A blank would end it for flame graph tools. */
+	for (c = name; *c; c++)
+		if (*c == ' ')
+			*c = '_';
 	/* The chains come by_way(): it is the last one that was added, or a new one. */
 	if (child && !strcmp(child->name, name)) {
 		if (child->weight < weight)

@@ -200,7 +200,8 @@ static const struct kernel_symbol *find_symbol(const struct recorder *r,
 static struct event_frame *add_frame(struct recorder *r, struct event *event,
 				     unsigned long long address, bool called)
 {
-	const struct kernel_symbol *s = address ? find_symbol(r, address - called) : NULL;
+	const struct kernel_symbol *s = address < FRAME_FUNCTION ? NULL :
+		find_symbol(r, address - called);
 	char function[FUNCTION_MAX] = "", module[MODULE_MAX] = "";
 	struct event_frame *f;
 
@@ -343,6 +344,7 @@ static void add_event(struct recorder *r, const struct trace_line *l)
 	unsigned long long ip[EVENT_FRAMES], bytes[EVENT_FRAMES];
 	struct event *event = events_add(&r->e);
 	unsigned int i, nr, nr_bytes;
+	const char *left_out;
 
 	if (!event) {
 		r->failed = true;
@@ -356,11 +358,18 @@ static void add_event(struct recorder *r, const struct trace_line *l)
 	}
 	nr = parse_array(after(l->rest, " frames="), ip);
 	nr_bytes = parse_array(after(l->rest, " bytes="), bytes);
+	left_out = after(l->rest, " left_out=");
 	for (i = 0; i < nr; i++) {
 		struct event_frame *f = add_frame(r, event, ip[i], i);
 
 		r->failed |= !f;
-		if (f && i < nr_bytes)
+		if (!f)
+			continue;
+		if (ip[i] < FRAME_FUNCTION)
+			f->kind = ip[i];
+		if (f->kind == FRAME_LEFT_OUT && left_out)
+			f->left_out = atoi(left_out);
+		if (i < nr_bytes)
 			f->bytes = bytes[i];
 	}
 }

@@ -95,6 +95,35 @@ check record_strange_comms 0 "^a-7.9. .b.\|: stack_fault: \|: <stack trace>\|CPU
 json record_json '.[0] == {events: 0, lost: 0, file: "'"$tmp/nothing"'"}' \
 	"$tool -j trace record 1 --output $tmp/nothing"
 
+# A chain of more frames than are kept, and a recursion of two functions.
+cat > "$tmp/long" << 'END'
+stackpolicy-trace 1
+event fault pid=84 class=kthread from=16384 to=20480 limit=32768 ret=0 comm=deep
+ 16 leaf+0x10
+ 100 ping+0x2c
+ 200 pong+0x65
+ 100 ping+0x2c
+ 200 pong+0x65
+ 100 ping+0x2c
+ 15000 ? left-out:100
+ 200 pong+0x65
+ 56 kthread+0xb5
+ 0 ret_from_fork_asm+0x11
+ 184 ? user-registers
+lost 0
+END
+check left_out 0 "^  15000 \\(100 more frames\\)\$" "$tool trace report $tmp/long"
+check left_out_in_the_sum 0 "these frames have 16156\$" "$tool trace report $tmp/long"
+check period_of_two 0 "^    200 pong\\+0x65 \\(these 2 lines 2 times\\)\$" "$tool trace report $tmp/long"
+check period_of_two_once 0 "^9\$" "$tool trace report $tmp/long | grep -c '^ '"
+json left_out_json '.[0].chains[0].frames | map(select(.left_out == 100 and .bytes == 15000 and
+	.function == null)) + map(select(.user_registers and .bytes == 184)) | length == 2' \
+	"$tool -j trace report $tmp/long"
+check left_out_folded 0 "^\\(user_registers\\);.*;\\(100_more_frames\\) 15000\$" \
+	"$tool trace report $tmp/long --folded"
+sed 's/left-out:100/left-out:1x/' "$tmp/long" > "$tmp/bad"
+check report_bad_left_out 1 "bad, line 9: what is ' 15000 . left-out:1x'" "$tool trace report $tmp/bad"
+
 check record_no_output 2 "output FILE is wanted" "$tool trace record 1"
 check record_bad_seconds 2 "'0': a number of seconds" "$tool trace record 0 --output $tmp/x"
 check record_nowhere 1 "/nowhere/x: No such file" "$tool trace record 1 --output /nowhere/x"
