@@ -15,7 +15,7 @@ tool=stackpolicy folder=tool
 record_chains()
 {
 	local name
-	boot chains 1800 || :
+	boot chains 1800 kunit.enable=1 kunit.filter_glob=stack_policy_record || :
 	for name in overflows deepest; do
 		tr -d '\r' < "$out/chains.results" |
 			sed -n "/^# BEGIN $name/,/^# END/{/^#/!p}" > "$out/$name.trace"

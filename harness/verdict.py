@@ -30,7 +30,7 @@ FRAME_OF_CRASH = re.compile(r" *#\d+ \[[0-9a-f]+\] (\S+) at ")
 COMPLAINT = re.compile(r"^bt: |failed$|invalid .*address|cannot")
 GUARD = "BUG: TASK stack guard page was hit"
 # Boots with results in TAP, and the KUnit suites that have to be in them.
-RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_trim",
+RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record", "stack_policy_trim",
                     "stack_policy_x86"),
            "tool": (),
            "variant": ("stack_policy_trim", "stack_policy_x86"),

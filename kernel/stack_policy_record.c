@@ -7,6 +7,7 @@
 
 #include <linux/kprobes.h>
 #include <linux/kstack.h>
+#include <linux/minmax.h>
 #include <linux/percpu.h>
 #include <linux/smp.h>
 #include <linux/stack_policy.h>
@@ -36,6 +37,58 @@ void stack_policy_count_overflows(unsigned int *survived, unsigned int *missed)
 	*missed = atomic_read(&nr_missed);
 }
 
+/*
+ * Innermost first. When all places but the last are taken, a frame takes that of the
+ * oldest one in the outer half: the outermost ones stay, which name the system call or the
+ * thread. The last place adds up the bytes of those that went.
+ */
+static void add_frame(struct kstack_frames *frames, unsigned long ip, unsigned int bytes)
+{
+	unsigned int at = frames->nr;
+
+	if (at < KSTACK_FRAMES - 1) {
+		frames->nr++;
+	} else {
+		at = KSTACK_INNER + frames->left_out++ % KSTACK_OUTER;
+		frames->bytes[KSTACK_FRAMES - 1] += frames->bytes[at];
+	}
+	frames->ip[at] = ip;
+	frames->bytes[at] = bytes;
+}
+NOKPROBE_SYMBOL(add_frame);
+
+static void reverse(struct kstack_frames *frames, unsigned int from, unsigned int to)
+{
+	while (from + 1 < to) {
+		to--;
+		swap(frames->ip[from], frames->ip[to]);
+		swap(frames->bytes[from], frames->bytes[to]);
+		from++;
+	}
+}
+
+/* The last place goes to the middle, and the outer frames into their order. */
+static void put_in_order(struct kstack_frames *frames)
+{
+	unsigned int oldest = KSTACK_INNER + frames->left_out % KSTACK_OUTER;
+
+	if (!frames->left_out)
+		return;
+	frames->ip[frames->nr++] = KSTACK_LEFT_OUT;
+	reverse(frames, KSTACK_INNER, oldest);
+	reverse(frames, oldest, KSTACK_FRAMES - 1);
+	reverse(frames, KSTACK_INNER, KSTACK_FRAMES);
+}
+
+static void walk(struct task_struct *task, struct pt_regs *regs, struct kstack_frames *frames)
+{
+	frames->nr = 0;
+	frames->left_out = 0;
+	frames->bytes[KSTACK_FRAMES - 1] = 0;
+	arch_stack_policy_walk(task, regs, add_frame, frames);
+	put_in_order(frames);
+}
+
 static void record_overflow(struct kstack *ks, struct pt_regs *regs,
 			    unsigned long from, bool deep, int vector)
 {
@@ -60,7 +113,7 @@ static void record_overflow(struct kstack *ks, struct pt_regs *regs,
 	overflow->limit_bytes = ks->limit;
 	overflow->deep = deep;
 	overflow->vector = vector;
-	arch_stack_policy_walk(ks->task, regs, &overflow->frames);
+	walk(ks->task, regs, &overflow->frames);
 	barrier();	/* same CPU: the slot before the head */
 	WRITE_ONCE(ring->head, ring->head + 1);
 }
@@ -145,3 +198,7 @@ void stack_policy_overflow_done(unsigned int cpu)
 	barrier();	/* read before it is free */
 	WRITE_ONCE(ring->tail, ring->tail + 1);
 }
+
+#if IS_ENABLED(CONFIG_STACK_POLICY_KUNIT_TEST)
+#include "stack_policy_record_test.c"
+#endif

@@ -103,7 +103,7 @@ static unsigned int mark_from(const struct kstack_frames *frames)
 	unsigned int biggest[NR_MARKED] = {}, i, j;
 
 	for (i = 0; i < frames->nr; i++) {
-		unsigned int bytes = frames->ip[i] ? frames->bytes[i] : 0;
+		unsigned int bytes = kstack_is_function(frames->ip[i]) ? frames->bytes[i] : 0;
 
 		for (j = 0; j < NR_MARKED && bytes != biggest[j]; j++)
 			if (bytes > biggest[j])
@@ -123,22 +123,50 @@ static unsigned int repeated(const struct kstack_frames *frames, unsigned int i)
 	return n;
 }
 
+/* What is no function, in words; NULL if it is one. */
+static const char *no_function(const struct kstack_frames *frames, unsigned int i,
+			       char *text, size_t size)
+{
+	switch (frames->ip[i]) {
+	case KSTACK_NOT_UNWOUND:
+		return "(cannot be unwound)";
+	case KSTACK_LEFT_OUT:
+		scnprintf(text, size, "(%u more frames)", frames->left_out);
+		return text;
+	case KSTACK_USER_REGS:
+		return "(user registers)";
+	default:
+		return NULL;
+	}
+}
+
+static void print_frame(const struct kstack_frames *frames, unsigned int i, unsigned int mark,
+			const char *note)
+{
+	unsigned int bytes = frames->bytes[i];
+	const char *text;
+	char buf[32];
+
+	text = no_function(frames, i, buf, sizeof(buf));
+	if (text)
+		pr_warn(" %6u %s\n", bytes, text);
+	else
+		pr_warn("%c%6u %pS%s\n", bytes >= mark ? '*' : ' ', bytes,
+			(void *)frames->ip[i], note);
+}
+
 static void print_frames(const struct kstack_frames *frames)
 {
 	unsigned int i, n, mark = mark_from(frames);
+	char note[40] = "";
 
 	for (i = 0; i < frames->nr; i += n) {
-		unsigned int bytes = frames->bytes[i];
-
 		n = repeated(frames, i);
-		if (!frames->ip[i])
-			pr_warn(" %6u (cannot be unwound)\n", bytes);
-		else if (n > 1)
-			pr_warn("%c%6u %pS (%u times)\n", bytes >= mark ? '*' : ' ', bytes,
-				(void *)frames->ip[i], n);
+		if (n > 1)
+			scnprintf(note, sizeof(note), " (%u times)", n);
 		else
-			pr_warn("%c%6u %pS\n", bytes >= mark ? '*' : ' ', bytes,
-				(void *)frames->ip[i]);
+			*note = '\0';
+		print_frame(frames, i, mark, note);
 	}
 }
 
@@ -213,8 +241,16 @@ static int sites_show(struct seq_file *m, void *v)
 		   site->count, site->deep, jiffies_to_msecs(jiffies - site->last), o->comm,
 		   stack_policy_class_name(o->class), o->from_bytes, o->to_bytes,
 		   o->limit_bytes, o->vector);
-	for (i = 0; i < o->frames.nr; i++)
-		seq_printf(m, "%7u %pS\n", o->frames.bytes[i], (void *)o->frames.ip[i]);
+	for (i = 0; i < o->frames.nr; i++) {
+		char buf[32];
+		const char *text = no_function(&o->frames, i, buf, sizeof(buf));
+
+		if (text)
+			seq_printf(m, "%7u %s\n", o->frames.bytes[i], text);
+		else
+			seq_printf(m, "%7u %pS\n", o->frames.bytes[i],
+				   (void *)o->frames.ip[i]);
+	}
 free_copy:
 	kfree(site);
 	return 0;

@@ -25,7 +25,11 @@
  */
 #define KSTACK_RESERVE		(2 * KSTACK_PAGES)
 #define KSTACK_RESERVE_FLOOR	(KSTACK_RESERVE - 2 * (KSTACK_PAGES - 1) - 1)
-#define KSTACK_FRAMES		64
+
+/* Frames of a backtrace that are kept; of a longer one those between are left out. */
+#define KSTACK_INNER	32
+#define KSTACK_OUTER	32
+#define KSTACK_FRAMES	(KSTACK_INNER + 1 + KSTACK_OUTER)
 
 enum kstack_cause {
 	KSTACK_ENSURE,		/* asked for before it was needed */
@@ -74,12 +78,29 @@ struct kstack_reserve_stats {
 	unsigned int	low_water;		/* fewest pages left, since it is online */
 };
 
-/* A backtrace, and the bytes of stack that each of its functions uses. */
+/* What a stack has beside functions. In kstack_frames->ip, where those have addresses. */
+enum kstack_no_function {
+	KSTACK_NOT_UNWOUND,	/* the unwinder found no way on */
+	KSTACK_LEFT_OUT,	/* frames between the innermost and the outermost ones */
+	KSTACK_USER_REGS,	/* of user mode; a kernel thread has the room for them */
+	KSTACK_NR_NO_FUNCTIONS,
+};
+
+/*
+ * A backtrace, the innermost function first, and the bytes of stack that each of its
+ * functions uses. All of them together are what was in use.
+ */
 struct kstack_frames {
 	unsigned int	nr;
+	unsigned int	left_out;	/* how many frames that are, or 0 */
 	unsigned long	ip[KSTACK_FRAMES];
 	u16		bytes[KSTACK_FRAMES];
 };
+
+static inline bool kstack_is_function(unsigned long ip)
+{
+	return ip >= KSTACK_NR_NO_FUNCTIONS;
+}
 
 /*
  * One stack. What each of its slots is, the page tables say: EMPTY, PRESENT or
@@ -161,9 +182,11 @@ void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats);
 const char *arch_stack_policy_cannot_grow(void);
 /* Bytes that interrupts have used of @cpu's stack at most; 0 if it never came up. */
 unsigned long arch_stack_policy_irq_used(unsigned int cpu);
-/* The backtrace of @task's stack from @regs. As an NMI is. */
+/* The backtrace of @task's stack from @regs, one @add for each frame. As an NMI is. */
+typedef void (*kstack_add_frame_fn)(struct kstack_frames *frames, unsigned long ip,
+				    unsigned int bytes);
 void arch_stack_policy_walk(struct task_struct *task, struct pt_regs *regs,
-			    struct kstack_frames *frames);
+			    kstack_add_frame_fn add, struct kstack_frames *frames);
 
 /* Policy's side of a growth by fault: may it be, and the record of it. */
 bool stack_policy_overflow(struct kstack *ks, struct pt_regs *regs,

@@ -108,37 +108,36 @@ static struct kstack *stack_at(struct pt_regs *regs, unsigned long address)
 }
 NOKPROBE_SYMBOL(stack_at);
 
-/* The unwinder refuses a thread that is being switched to: where it is must do. */
+/*
+ * A function's part of the stack ends with the address that it returns to. Above that of
+ * the outermost one are the registers of user mode, so where the unwinder ends below
+ * those it has lost its way, whatever it says: after a BPF program it always says so.
+ * It refuses a thread that is being switched to; then nothing but @regs is known.
+ */
 void arch_stack_policy_walk(struct task_struct *task, struct pt_regs *regs,
-			    struct kstack_frames *frames)
+			    kstack_add_frame_fn add, struct kstack_frames *frames)
 {
-	unsigned long *from = (unsigned long *)regs->sp, *at;
+	unsigned long user_regs = (unsigned long)task_pt_regs(task);
+	unsigned long from = regs->sp, ip = regs->ip;
 	struct unwind_state state;
-	unsigned long ip;
 
-	frames->ip[0] = regs->ip;
-	frames->bytes[0] = 0;
-	frames->nr = 1;
-	for (unwind_start(&state, task, regs, NULL);
-	     !unwind_done(&state) && frames->nr < KSTACK_FRAMES;
+	for (unwind_start(&state, task, regs, NULL); !unwind_done(&state);
 	     unwind_next_frame(&state)) {
-		ip = unwind_get_return_address(&state);
-		at = unwind_get_return_address_ptr(&state);
-		if (!ip || !at)
+		unsigned long at = (unsigned long)unwind_get_return_address_ptr(&state);
+		unsigned long caller = unwind_get_return_address(&state);
+
+		if (!caller || at < from || at >= user_regs)
 			break;
-		/* A function's part ends with the address that it returns to. */
-		frames->bytes[frames->nr - 1] = (void *)(at + 1) - (void *)from;
-		from = at + 1;
-		frames->ip[frames->nr] = ip;
-		frames->bytes[frames->nr++] = 0;
+		at += sizeof(caller);
+		add(frames, ip, at - from);
+		from = at;
+		ip = caller;
 	}
-	/* What is left is the last one's, or nobody knows whose. */
-	if (unwind_error(&state) && frames->nr < KSTACK_FRAMES) {
-		frames->ip[frames->nr] = 0;
-		frames->nr++;
-	}
-	frames->bytes[frames->nr - 1] = (unsigned long)task_stack_page(task) + THREAD_SIZE -
-					(unsigned long)from;
+	add(frames, ip, 0);
+	if (from < user_regs)
+		add(frames, KSTACK_NOT_UNWOUND, user_regs - from);
+	add(frames, KSTACK_USER_REGS,
+	    (unsigned long)task_stack_page(task) + THREAD_SIZE - user_regs);
 }
 NOKPROBE_SYMBOL(arch_stack_policy_walk);
 

@@ -68,7 +68,9 @@ TRACE_EVENT(stack_grow,
 /*
  * A stack overflowed in frames->ip[0] and has grown. Comes from an interrupt
  * soon after: @pid and @comm matter, not the task the event is recorded in.
- * frames and bytes: the backtrace, and what each function uses of the stack.
+ * frames and bytes: the backtrace, and what each function uses of the stack; instead of
+ * an address 0 where it could not be unwound, 1 for left_out frames between the innermost
+ * and the outermost ones, 2 for the registers of user mode.
  * vector: the interrupt that did not fit and was raised again, or -1.
  */
 TRACE_EVENT(stack_fault,
@@ -85,6 +87,7 @@ TRACE_EVENT(stack_fault,
 		__field(unsigned int,	to)
 		__field(unsigned int,	limit)
 		__field(int,		vector)
+		__field(unsigned int,	left_out)
 		__field(unsigned long,	ip)
 		__dynamic_array(unsigned long,	frames, frames->nr)
 		__dynamic_array(u16,	bytes, frames->nr)
@@ -98,6 +101,7 @@ TRACE_EVENT(stack_fault,
 		__entry->to	= to;
 		__entry->limit	= limit;
 		__entry->vector	= vector;
+		__entry->left_out = frames->left_out;
 		__entry->ip	= frames->ip[0];
 		memcpy(__get_dynamic_array(frames), frames->ip,
 		       frames->nr * sizeof(frames->ip[0]));
@@ -106,14 +110,15 @@ TRACE_EVENT(stack_fault,
 		strscpy(__entry->comm, comm);
 	),
 
-	TP_printk("pid=%d class=%s from=%u to=%u limit=%u vector=%d ip=%pS frames=%s bytes=%s comm=%s",
+	TP_printk("pid=%d class=%s from=%u to=%u limit=%u vector=%d ip=%pS frames=%s bytes=%s left_out=%u comm=%s",
 		  __entry->pid, show_stack_class(__entry->class), __entry->from,
 		  __entry->to, __entry->limit, __entry->vector, (void *)__entry->ip,
 		  __print_array(__get_dynamic_array(frames),
 				__get_dynamic_array_len(frames) / sizeof(unsigned long),
 				sizeof(unsigned long)),
 		  __print_array(__get_dynamic_array(bytes),
-				__get_dynamic_array_len(bytes) / sizeof(u16), sizeof(u16)), __entry->comm)
+				__get_dynamic_array_len(bytes) / sizeof(u16), sizeof(u16)),
+		  __entry->left_out, __entry->comm)
 );
 
 /* current has joined class @to, with @mapped bytes of stack. */

@@ -65,6 +65,8 @@ for _ in $(seq 60); do
 	loads quietly
 	[ "$(stackpolicy -j class show | jq 'map(.stats.grows_fault) | add')" -lt 5 ] || break
 done
+# Of more frames than are kept.
+echo 1 > /sys/kernel/debug/kunit/stack_policy_record/run
 kill $!
 wait $!
 sysctl -q -w kernel.stack_policy=default

@@ -4,6 +4,7 @@
 # the kernel whose image is $vmlinux.
 json overflows_were_recorded '.[0].observed | .events > 0 and .calls > 10' \
 	"$tool -j analyze $vmlinux --edges $overflows > $tmp/overflows 2> /dev/null && cat $tmp/overflows"
+check one_has_more_frames_than_are_kept 0 "^ [0-9]+ \\? left-out:[0-9]+\$" "cat $overflows"
 # The kernel's unwinder at work, and the tables that it works with.
 json each_frame_has_the_bytes_expected '.[0].observed | .frames > 10 and
 	.frames_that_differ == []' "cat $tmp/overflows"

@@ -38,6 +38,8 @@ check record_knows_the_kernel 0 "^release $(uname -r)\$" "cat $tmp/trace"
 check record_knows_the_build 0 "^build_id [0-9a-f]{40}\$" "cat $tmp/trace"
 check report 0 "^ +[0-9]+ recurs[a-z_]*\\+0x[0-9a-f]+ \\[stack_policy_testmod\\] \\([0-9]+ times\\)" \
 	"$tool trace report $tmp/trace"
+check report_names_the_registers 0 "^ +184 \\(user registers\\)" "$tool trace report $tmp/trace"
+check report_unwinds_it_all 0 "!cannot be unwound" "$tool trace report $tmp/trace"
 check report_says_who 0 "times overflow, class task, first .*up to [0-9]+ bytes" "$tool trace report $tmp/trace"
 check report_ensure 0 "^2 times ensure, class task" "$tool trace report $tmp/trace"
 check report_ensure_has_its_chain 0 "ksys_write\\+0x" \
@@ -52,7 +54,7 @@ json report_agrees_with_the_kernel '.[0].chains | map(select(.kind == "overflow"
 json report_json '.[0].lost == 0 and (.[0].chains | length > 1 and all(.count > 0 and (.frames | length > 3) and .to_bytes > 12288))' \
 	"$tool -j trace report $tmp/trace"
 check report_top 0 "^1\$" "$tool trace report $tmp/trace --top 1 | grep -c ' times .*class'"
-check folded 0 "^entry_SYSCALL_64_after_hwframe\\+0x[0-9a-f]+;do_syscall_64\\+0x[0-9a-f]+;[^ ]+ [0-9]+\$" \
+check folded 0 "^\\(user_registers\\);entry_SYSCALL_64_after_hwframe\\+0x[0-9a-f]+;do_syscall_64\\+0x[0-9a-f]+;[^ ]+ [0-9]+\$" \
 	"$tool trace report $tmp/trace --folded"
 check folded_only 0 "!^[^ ]+ +[^0-9]" "$tool trace report $tmp/trace --folded"
 check folded_once_each 0 "" "$tool trace report $tmp/trace --folded | cut -d' ' -f1 | sort | uniq -d"

@@ -91,7 +91,7 @@ static inline double seconds(void)
 /* The file's text, or "" with errno set. */
 static inline const char *slurp(const char *path)
 {
-	static char text[1 << 16];
+	static char text[1 << 18];
 	int fd = open(path, O_RDONLY);
 	size_t len = 0;
 	ssize_t got;
