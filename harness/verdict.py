@@ -30,8 +30,8 @@ FRAME_OF_CRASH = re.compile(r" *#\d+ \[[0-9a-f]+\] (\S+) at ")
 COMPLAINT = re.compile(r"^bt: |failed$|invalid .*address|cannot")
 GUARD = "BUG: TASK stack guard page was hit"
 # Boots with results in TAP, and the KUnit suites that have to be in them.
-RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record", "stack_policy_trim",
-                    "stack_policy_x86"),
+RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
+                    "stack_policy_report", "stack_policy_trim", "stack_policy_x86"),
            "tool": (),
            "variant": ("stack_policy_trim", "stack_policy_x86"),
            "some": (),
@@ -316,6 +316,13 @@ def check_tests(verdict, what="test"):
             verdict.expect("a_site_is_reported_once", len(set(deep)) >= 4 and
                            len(set(deep)) == len(deep),
                            f"{len(deep)} reports of deep, {len(set(deep))} different, want 4")
+            # Two functions that call each other, more often than frames are kept.
+            ping = backtraces(verdict.read("test", "console"), "pingpong")
+            verdict.expect("recursion_is_folded", len(ping) == 1 and
+                           len(ping[0].splitlines()) < 20 and "(these 2 lines " in ping[0] and
+                           " more frames)" in ping[0] and "kthread+0x" in ping[0] and
+                           ping[0].endswith("184 (user registers)"),
+                           f"{len(ping)} reports of pingpong: {ping}")
             # Ten in five seconds, so thirty-one in more than ten. Of the guest's two
             # clocks the one that counts may lag while the host has no time for it.
             times = [float(match[1]) for line in verdict.read("test", "console")

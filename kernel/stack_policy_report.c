@@ -112,15 +112,31 @@ static unsigned int mark_from(const struct kstack_frames *frames)
 	return max(biggest[NR_MARKED - 1], 1U);
 }
 
-/* How many frames from @i on are one and the same: recursion. */
-static unsigned int repeated(const struct kstack_frames *frames, unsigned int i)
+static bool same_frame(const struct kstack_frames *frames, unsigned int i, unsigned int j)
 {
-	unsigned int n = 1;
+	return frames->ip[i] == frames->ip[j] && frames->bytes[i] == frames->bytes[j];
+}
 
-	while (i + n < frames->nr && frames->ip[i + n] == frames->ip[i] &&
-	       frames->bytes[i + n] == frames->bytes[i])
-		n++;
-	return n;
+/*
+ * Recursion: how many frames come again behind themselves, and how @often in a row. Of
+ * all periods from frame @i on, the one that saves most lines.
+ */
+static unsigned int find_period(const struct kstack_frames *frames, unsigned int i,
+				unsigned int *often)
+{
+	unsigned int best = 1, period, n;
+
+	*often = 1;
+	for (period = 1; i + 2 * period <= frames->nr; period++) {
+		for (n = i; n + period < frames->nr && same_frame(frames, n, n + period); n++)
+			;
+		n = (n - i) / period + 1;
+		if ((n - 1) * period > (*often - 1) * best) {
+			best = period;
+			*often = n;
+		}
+	}
+	return best;
 }
 
 /* What is no function, in words; NULL if it is one. */
@@ -157,16 +173,20 @@ static void print_frame(const struct kstack_frames *frames, unsigned int i, unsi
 
 static void print_frames(const struct kstack_frames *frames)
 {
-	unsigned int i, n, mark = mark_from(frames);
-	char note[40] = "";
+	unsigned int i, n, period, often, mark = mark_from(frames);
+	char note[40];
 
-	for (i = 0; i < frames->nr; i += n) {
-		n = repeated(frames, i);
-		if (n > 1)
-			scnprintf(note, sizeof(note), " (%u times)", n);
-		else
+	for (i = 0; i < frames->nr; i += period * often) {
+		period = find_period(frames, i, &often);
+		for (n = 0; n < period; n++) {
 			*note = '\0';
-		print_frame(frames, i, mark, note);
+			if (often > 1 && period == 1)
+				scnprintf(note, sizeof(note), " (%u times)", often);
+			else if (often > 1 && n == period - 1)
+				scnprintf(note, sizeof(note), " (these %u lines %u times)",
+					  period, often);
+			print_frame(frames, i + n, mark, note);
+		}
 	}
 }
 
@@ -314,3 +334,7 @@ static int __init stack_policy_report_debugfs(void)
 	return 0;
 }
 late_initcall(stack_policy_report_debugfs);
+
+#if IS_ENABLED(CONFIG_STACK_POLICY_KUNIT_TEST)
+#include "stack_policy_report_test.c"
+#endif
