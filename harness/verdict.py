@@ -310,12 +310,10 @@ def check_tests(verdict, what="test"):
         verdict.results(boot)
         verdict.console(boot)
         if boot == "test":
-            # Fifty threads, one backtrace for each of five pages, of which a stock kernel
-            # has the first; and if an interrupt comes just where a page ends, one of its own.
+            # Fifty threads in one recursion, at the ends of five pages each.
             deep = backtraces(verdict.read("test", "console"), "deep")
-            verdict.expect("a_site_is_reported_once", len(set(deep)) >= 4 and
-                           len(set(deep)) == len(deep),
-                           f"{len(deep)} reports of deep, {len(set(deep))} different, want 4")
+            verdict.expect("a_site_is_reported_once", len(deep) == 1,
+                           f"{len(deep)} reports of deep, want 1")
             # Two functions that call each other, more often than frames are kept.
             ping = backtraces(verdict.read("test", "console"), "pingpong")
             verdict.expect("recursion_is_folded", len(ping) == 1 and
@@ -323,13 +321,6 @@ def check_tests(verdict, what="test"):
                            " more frames)" in ping[0] and "kthread+0x" in ping[0] and
                            ping[0].endswith("184 (user registers)"),
                            f"{len(ping)} reports of pingpong: {ping}")
-            # Ten in five seconds, so thirty-one in more than ten. Of the guest's two
-            # clocks the one that counts may lag while the host has no time for it.
-            times = [float(match[1]) for line in verdict.read("test", "console")
-                     if (match := re.match(r"\[ *([\d.]+)\] .*ran out of stack", line))]
-            verdict.expect("reports_are_rate_limited", len(times) > 30 and
-                           all(b - a > 5 for a, b in zip(times, times[30:])),
-                           f"{len(times)} reports, at {times}")
     verdict.expect("iret_to_16_bit_stacks", "sigreturn ok" in verdict.read("variant", "results"),
                    "the kernel's sigreturn test fails")
     verdict.expect("four_levels", "# four levels" in verdict.read("variant", "results"),

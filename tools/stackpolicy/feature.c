@@ -134,7 +134,7 @@ static int feature_probe(int argc, char **argv)
 	       "CONFIG_DEBUG_INFO_BTF=y");
 	report("tracepoints", "tracepoints stack_policy:*", exists(TRACEFS "/events/stack_policy"),
 	       "CONFIG_TRACEPOINTS=y, and mount -t tracefs tracefs " TRACEFS);
-	report("sites", "overflows by backtrace, in debugfs", exists(DEBUGFS "/stack_policy/sites"),
+	report("sites", "overflows by site, in debugfs", exists(DEBUGFS "/stack_policy/sites"),
 	       "CONFIG_DEBUG_FS=y, and mount -t debugfs debugfs " DEBUGFS);
 	report("fault_injection", "fault injection into the reserve",
 	       exists(DEBUGFS "/fail_kstack_refill"), "CONFIG_FAIL_KSTACK_REFILL=y");

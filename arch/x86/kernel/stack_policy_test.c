@@ -914,8 +914,6 @@ static void reserve_is_full_again(struct kunit *test)
 		KUNIT_EXPECT_LT(test, stats.low_water, KSTACK_RESERVE);
 		KUNIT_EXPECT_GE(test, stats.low_water, KSTACK_RESERVE_FLOOR);
 	}
-	/* Reports are rate-limited: those of the next suite have to be seen. */
-	msleep(5500);
 }
 
 static int stack_policy_x86_init(struct kunit_suite *suite)
