@@ -394,9 +394,17 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp)
 }
 EXPORT_SYMBOL_GPL(stack_policy_ensure);
 
+unsigned long stack_policy_limit(const struct task_struct *tsk)
+{
+	return tsk->kstack ? READ_ONCE(tsk->kstack->limit) : THREAD_SIZE;
+}
+
+/* A thread that has joined a class of a smaller limit may have been deeper before. */
 unsigned long stack_policy_not_used(const struct task_struct *tsk)
 {
-	return THREAD_SIZE - kstack_high_water(tsk->kstack);
+	unsigned long limit = stack_policy_limit(tsk);
+
+	return limit - min(limit, kstack_high_water(tsk->kstack));
 }
 
 void *stack_policy_find_page(const struct page *page)

@@ -136,6 +136,7 @@ struct seen {
 	enum stack_class class;
 	unsigned int mapped, grows_ensure, grows_fault, grows_fault_deep;
 	int ensure_small, ensure_big, ensure_too_big;
+	unsigned long not_used;
 	bool intact;
 	struct stack_policy_stats during;
 };
@@ -231,6 +232,8 @@ static void ensure_grows(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, seen.ensure_too_big, -EOVERFLOW);
 }
 
+static noinline bool recurse(unsigned long frame, size_t floor);
+
 struct edges {
 	struct completion done;
 	int at_low, below_low, at_limit, past_limit;
@@ -254,6 +257,31 @@ static int edges_fn(void *data)
 	e->mapped_at_limit = mapped_pages(ks->base);
 	complete(&e->done);
 	return 0;
+}
+
+static int use_nine_kb_fn(void *data)
+{
+	struct seen *seen = data;
+
+	recurse(0, THREAD_SIZE - 9 * 1024);
+	seen->not_used = stack_policy_not_used(current);
+	complete(&seen->done);
+	return 0;
+}
+
+/* What is left is what the thread may still use, not what is left of the span. */
+static void left_is_of_the_limit(struct kunit *test)
+{
+	struct stack_policy_entry row = { 12, 12 }, before = read_row(STACK_CLASS_KTHREAD);
+	struct seen seen = {};
+
+	init_completion(&seen.done);
+	KUNIT_ASSERT_EQ(test, stack_policy_set_row(STACK_CLASS_KTHREAD, &row), 0);
+	KUNIT_EXPECT_FALSE(test, IS_ERR(kthread_run(use_nine_kb_fn, &seen, "left")));
+	wait_for_completion(&seen.done);
+	KUNIT_EXPECT_EQ(test, stack_policy_set_row(STACK_CLASS_KTHREAD, &before), 0);
+	KUNIT_EXPECT_LE(test, seen.not_used, 3 * 1024);
+	KUNIT_EXPECT_GT(test, seen.not_used, 2 * 1024);
 }
 
 static u64 sum_vcpu_threads(struct stack_policy_stats *sum)
@@ -433,6 +461,7 @@ static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(kthread_worker_class),
 	KUNIT_CASE(ensure_grows),
 	KUNIT_CASE(grow_to_the_edges),
+	KUNIT_CASE(left_is_of_the_limit),
 	KUNIT_CASE(stats_balance),
 	KUNIT_CASE(overflow_survives),
 	KUNIT_CASE(set_class_populates),

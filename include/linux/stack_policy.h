@@ -114,7 +114,8 @@ stack_policy_unmapped(const struct task_struct *tsk)
 	return READ_ONCE(tsk->stack_low) - (unsigned long)task_stack_page(tsk);
 }
 
-/* exit.c: bytes below the deepest word that @tsk ever wrote, out of THREAD_SIZE. */
+/* exit.c: how far @tsk's stack may grow, and how much of that it has never used; bytes. */
+unsigned long stack_policy_limit(const struct task_struct *tsk);
 unsigned long stack_policy_not_used(const struct task_struct *tsk);
 
 /* traps.c: true if the double fault was an overflow and the stack has grown. */
@@ -165,6 +166,10 @@ static __always_inline unsigned long
 stack_policy_unmapped(const struct task_struct *tsk)
 {
 	return 0;
+}
+static inline unsigned long stack_policy_limit(const struct task_struct *tsk)
+{
+	return THREAD_SIZE;
 }
 static inline unsigned long stack_policy_not_used(const struct task_struct *tsk)
 {

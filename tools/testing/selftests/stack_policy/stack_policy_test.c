@@ -791,6 +791,27 @@ TEST_F(stack, overflow_survives_with_contents_intact)
 	ASSERT_LE(32768 - 2048, number(MINE, "high_water_bytes"));
 }
 
+/* Counts from the limit, and does not take what is beyond it for used. */
+TEST_F(stack, exit_counts_what_was_used)
+{
+	long deep = number("/proc/vmstat", "kstack_32k"), shallow;
+	pid_t child;
+	int status;
+
+	if (deep < 0)
+		return;		/* kernel without CONFIG_DEBUG_STACK_USAGE */
+	shallow = number("/proc/vmstat", "kstack_8k") + number("/proc/vmstat", "kstack_4k") +
+		number("/proc/vmstat", "kstack_2k");
+	ASSERT_OK(spit(TABLE, "task=8/12"));
+	child = must_fork();
+	if (!child)
+		_exit(0);
+	ASSERT_OK(waitpid(child, &status, 0));
+	ASSERT_EQ(deep, number("/proc/vmstat", "kstack_32k"));
+	ASSERT_LT(shallow, number("/proc/vmstat", "kstack_8k") +
+		  number("/proc/vmstat", "kstack_4k") + number("/proc/vmstat", "kstack_2k"));
+}
+
 /*
  * What a thread may need an interrupt may need, on a stack that has no net. A stock
  * kernel dies of this with a guard page message.
