@@ -6,16 +6,19 @@
  */
 #define pr_fmt(fmt) "stack_policy: " fmt
 
+#include <linux/cgroup.h>
 #include <linux/cpumask.h>
 #include <linux/debugfs.h>
 #include <linux/init.h>
 #include <linux/jiffies.h>
 #include <linux/kstack.h>
+#include <linux/mm_types.h>
 #include <linux/percpu.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/prio.h>
 #include <linux/sched/task_stack.h>
 #include <linux/sysctl.h>
 #include <linux/workqueue.h>
@@ -68,9 +71,32 @@ static bool is_cold(const struct kstack *ks)
 	return secs && (u32)jiffies - ks->seen_at >= secs * HZ;
 }
 
+/*
+ * What is taken from a sleeping thread may be late when it wakes up. So only from one that
+ * others do not depend on. Kernel threads and workers free memory for others, carry work
+ * queues, stop CPUs, reap, and new kinds of them are easily forgotten; IO flushers
+ * do what a kernel thread would. An uninterruptible sleeper may have been handed a lock
+ * meanwhile. A real-time thread has a deadline, and so has a thread with a lock that such a
+ * one waits for. All threads of a frozen cgroup wake up at once.
+ */
+static bool others_depend_on(struct task_struct *task)
+{
+	return READ_ONCE(task->flags) & (PF_KTHREAD | PF_USER_WORKER | PF_IO_WORKER |
+					 PF_EXITING | PF_DUMPCORE | PF_MEMALLOC |
+					 PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE) ||
+	       (READ_ONCE(task->__state) & TASK_NORMAL) != TASK_INTERRUPTIBLE ||
+	       READ_ONCE(task->prio) < MAX_RT_PRIO || cgroup_task_frozen(task);
+}
+
+/* With the thread held off, so that its mm stays. A process that locks its memory cannot wait. */
+static bool may_be_cold(struct task_struct *task)
+{
+	return !others_depend_on(task) && task->mm && !READ_ONCE(task->mm->locked_vm);
+}
+
 static void trim_thread(struct task_struct *task, struct kstack *ks, bool cold)
 {
-	if (cold && kstack_trim_blocked(task))
+	if (cold && !others_depend_on(task) && kstack_trim_blocked(task, may_be_cold))
 		return;
 	/* It kept that because it grows often. */
 	if (kstack_mapped(ks) > READ_ONCE(ks->populate))

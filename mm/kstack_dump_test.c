@@ -125,13 +125,18 @@ static void dead_reads_as_zeroes(struct kunit *test)
 	kthread_stop(d.task);
 }
 
+static bool anybody(struct task_struct *task)
+{
+	return true;
+}
+
 static unsigned int trim_blocked(struct task_struct *task)
 {
 	unsigned int nr;
 
 	if (!try_get_task_stack(task))
 		return 0;
-	nr = kstack_trim_blocked(task);
+	nr = kstack_trim_blocked(task, anybody);
 	put_task_stack(task);
 	return nr;
 }

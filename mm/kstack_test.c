@@ -106,6 +106,16 @@ static void stop(struct sleeper *s)
 	kthread_stop(s->task);
 }
 
+static bool anybody(struct task_struct *task)
+{
+	return true;
+}
+
+static bool nobody(struct task_struct *task)
+{
+	return false;
+}
+
 /* As the walk does, and the poison that tells how much of the margin is used. */
 static unsigned int trim_once(struct sleeper *s)
 {
@@ -115,7 +125,7 @@ static unsigned int trim_once(struct sleeper *s)
 	if (!try_get_task_stack(s->task))
 		return 0;
 	memset64((u64 *)(sp - KSTACK_MARGIN), POISON, MARGIN_WORDS);
-	nr = kstack_trim_blocked(s->task);
+	nr = kstack_trim_blocked(s->task, anybody);
 	put_task_stack(s->task);
 	return nr;
 }
@@ -272,9 +282,21 @@ static void running_is_not_trimmed(struct kunit *test)
 	unsigned long mapped = kstack_mapped(current->kstack);
 
 	KUNIT_ASSERT_NOT_NULL(test, try_get_task_stack(current));
-	KUNIT_EXPECT_EQ(test, kstack_trim_blocked(current), 0);
+	KUNIT_EXPECT_EQ(test, kstack_trim_blocked(current, anybody), 0);
 	put_task_stack(current);
 	KUNIT_EXPECT_EQ(test, kstack_mapped(current->kstack), mapped);
+}
+
+static void who_may_not_is_not_trimmed(struct kunit *test)
+{
+	struct sleeper s = {};
+
+	start(test, &s);
+	KUNIT_ASSERT_NOT_NULL(test, try_get_task_stack(s.task));
+	KUNIT_EXPECT_EQ(test, kstack_trim_blocked(s.task, nobody), 0);
+	put_task_stack(s.task);
+	KUNIT_EXPECT_EQ(test, trim(&s), 2);
+	stop(&s);
 }
 
 /* It has asked for more than it had at creation. */
@@ -711,6 +733,7 @@ static struct kunit_case kstack_test_cases[] = {
 	KUNIT_CASE(asked_can_be_taken_back),
 	KUNIT_CASE(pinned_is_not_trimmed),
 	KUNIT_CASE(running_is_not_trimmed),
+	KUNIT_CASE(who_may_not_is_not_trimmed),
 	KUNIT_CASE(new_and_reclaiming_are_not_trimmed),
 	KUNIT_CASE(accounts_left_open_are_not_inherited),
 	KUNIT_CASE(woken_has_what_it_asked_for),

@@ -298,16 +298,22 @@ static bool kstack_sleeps(struct task_struct *task)
 	return !(state & TASK_DEAD);
 }
 
+struct kstack_cold {
+	kstack_may_trim_fn	may;
+	unsigned int		nr;	/* pages that were unmapped */
+};
+
 static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
 {
 	struct kstack *ks = task->kstack;
-	unsigned int *nr = data, mapped;
+	struct kstack_cold *cold = data;
+	unsigned int mapped;
 
-	if (!kstack_sleeps(task) || ks->populate == ks->limit)
+	if (!kstack_sleeps(task) || ks->populate == ks->limit || !cold->may(task))
 		return -EBUSY;
 	mapped = kstack_mapped(ks);
-	*nr = kstack_retain(ks, kstack_cut(arch_kstack_saved_sp(task)), KSTACK_COLD, 2);
-	if (*nr) {
+	cold->nr = kstack_retain(ks, kstack_cut(arch_kstack_saved_sp(task)), KSTACK_COLD, 2);
+	if (cold->nr) {
 		ks->want = max(ks->want, mapped);
 		/* No TLB has been flushed. */
 		ks->flushed_cpu = -1;
@@ -318,17 +324,18 @@ static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
 /**
  * kstack_trim_blocked - trim a thread that sleeps to what it uses
  * @tsk: the thread; the caller has its stack from try_get_task_stack()
+ * @may: asked with the thread's pi_lock held, so that it goes on sleeping
  *
  * When it is switched to it gets back what it had: it may have asked for it.
  *
  * Context: process; does not sleep.
- * Return: pages that were unmapped; none if it runs, if its stack is permanent,
- * if somebody else holds it, or if there are none.
+ * Return: pages that were unmapped; none if it runs or may not, if its stack is
+ * permanent, if somebody else holds it, or if there are none.
  */
-unsigned int kstack_trim_blocked(struct task_struct *tsk)
+unsigned int kstack_trim_blocked(struct task_struct *tsk, kstack_may_trim_fn may)
 {
+	struct kstack_cold cold = { .may = may };
 	struct kstack *ks = tsk->kstack;
-	unsigned int nr = 0;
 
 	if (READ_ONCE(ks->populate) == READ_ONCE(ks->limit) || READ_ONCE(tsk->exit_state))
 		return 0;
@@ -336,10 +343,10 @@ unsigned int kstack_trim_blocked(struct task_struct *tsk)
 	if (kstack_low(ks) >= kstack_cut(arch_kstack_saved_sp(tsk)))
 		return 0;
 	kstack_note_high(ks);
-	if (task_call_func(tsk, kstack_trim_blocked_fn, &nr) || !nr)
+	if (task_call_func(tsk, kstack_trim_blocked_fn, &cold) || !cold.nr)
 		return 0;
-	kstack_retained_later(ks, KSTACK_COLD, nr);
-	return nr;
+	kstack_retained_later(ks, KSTACK_COLD, cold.nr);
+	return cold.nr;
 }
 
 struct kstack_size {

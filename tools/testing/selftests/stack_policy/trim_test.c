@@ -8,12 +8,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/stddef.h>
+#include <linux/io_uring.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -46,13 +50,18 @@ static long wait_for(pid_t tid, const char *key, long value)
 	return now;
 }
 
-/* Wait until @pid sleeps. Return: whether it does. */
-static bool asleep(pid_t pid)
+/* Wait until @pid's status says so. Return: whether it does. */
+static bool in_state(pid_t pid, const char *state)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	return wait_until(strstr(slurp(path), "State:\tS"));
+	return wait_until(strstr(slurp(path), state));
+}
+
+static bool asleep(pid_t pid)
+{
+	return in_state(pid, "State:\tS");
 }
 
 static void reap(pid_t child)
@@ -257,34 +266,125 @@ TEST_F(trim, sleepers_go_cold_and_come_back)
 	       after.short_switch - cold.short_switch, after.topped_up_kb - cold.topped_up_kb);
 }
 
-/* Kernel threads with a page of their twelve kB, and a sleep to blame. */
-static int cold_kthreads(void)
+static void be_plain(void)
 {
-	DIR *dir = opendir("/proc");
-	struct dirent *entry;
-	int n = 0;
-
-	while (dir && (entry = readdir(dir))) {
-		pid_t pid = atoi(entry->d_name);
-		char path[64];
-
-		snprintf(path, sizeof(path), "/proc/%d/stack_policy", pid);
-		if (pid && strstr(slurp(path), "class: kthread\n"))
-			n += of_thread(pid, "mapped_kb") == 4 &&
-			     of_thread(pid, "populate_kb") == 12 &&
-			     of_thread(pid, "trims_cold") > 0;
-	}
-	if (dir)
-		closedir(dir);
-	return n;
 }
 
-TEST_F(trim, kthreads_go_cold)
+static void be_real_time(void)
 {
-	struct stats before = class_stats(KTHREAD);
+	struct sched_param param = { .sched_priority = 1 };
 
-	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) && cold_kthreads() >= 5));
-	ASSERT_EQ(before.grows_fault, class_stats(KTHREAD).grows_fault);
+	checked(sched_setscheduler(0, SCHED_FIFO, &param));
+}
+
+static void be_batch(void)
+{
+	struct sched_param param = { };
+
+	checked(sched_setscheduler(0, SCHED_BATCH, &param));
+}
+
+static void lock_memory(void)
+{
+	static char page[4096];
+
+	checked(mlock(page, sizeof(page)));
+}
+
+static void flush_io(void)
+{
+	checked(prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0));
+}
+
+/* Its parent waits for a child of its own in a sleep that only a deadly signal ends. */
+static void wait_for_vfork(void)
+{
+	pid_t child = vfork();
+
+	if (!child) {
+		pause();
+		_exit(0);
+	}
+}
+
+static void stop_itself(void)
+{
+	raise(SIGSTOP);
+}
+
+#define FROZEN	CGROUP "who_goes_cold/"
+
+static void freeze(void)
+{
+	checked(spit(FROZEN "cgroup.procs", "0"));
+	checked(spit(FROZEN "cgroup.freeze", "1"));
+}
+
+static const struct {
+	const char	*name, *state;
+	void		(*become)(void);
+	bool		cold;		/* if it sleeps for long */
+} sleepers[] = {
+	{ "plain",		"State:\tS",	be_plain,	true },
+	{ "batch",		"State:\tS",	be_batch,	true },
+	{ "real-time",		"State:\tS",	be_real_time,	false },
+	{ "with locked memory",	"State:\tS",	lock_memory,	false },
+	{ "an IO flusher",	"State:\tS",	flush_io,	false },
+	{ "in vfork()",		"State:\tD",	wait_for_vfork,	false },
+	{ "stopped",		"State:\tT",	stop_itself,	false },
+	{ "frozen",		"State:\tS",	freeze,		false },
+};
+#define NR_SLEEPERS	(sizeof(sleepers) / sizeof(*sleepers))
+
+/* Only from one whose waiting harms nobody else is something taken in its sleep. */
+TEST_F(trim, who_goes_cold)
+{
+	pid_t children[NR_SLEEPERS];
+
+	ASSERT_OK(mkdir(FROZEN, 0755));
+	for (unsigned int i = 0; i < NR_SLEEPERS; i++) {
+		children[i] = must_fork();
+		if (!children[i]) {
+			setpgid(0, 0);
+			sleepers[i].become();
+			for (;;)
+				pause();
+		}
+		EXPECT_TRUE(in_state(children[i], sleepers[i].state)) TH_LOG("%s",
+									     sleepers[i].name);
+	}
+	EXPECT_TRUE(wait_until(strstr(slurp(FROZEN "cgroup.events"), "frozen 1")));
+	/* The last of them has been visited when the first has, in some round. */
+	EXPECT_TRUE(trim_child(children[0]));
+	EXPECT_TRUE(trim_child(children[1]));
+	for (unsigned int i = 0; i < NR_SLEEPERS; i++) {
+		EXPECT_OK(spit(TRIM, "1"));
+		EXPECT_EQ(sleepers[i].cold, of_thread(children[i], "trims_cold") > 0) TH_LOG(
+			"%s", sleepers[i].name);
+		kill(-children[i], SIGKILL);
+		reap(children[i]);
+	}
+	EXPECT_OK(remove_group(FROZEN));
+}
+
+/* Kernel threads, and io_uring's, which are threads of the process that asked for them. */
+TEST_F(trim, workers_never_go_cold)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_SQPOLL, .sq_thread_idle = 1 };
+	struct stats kthreads = class_stats(KTHREAD), workers = class_stats(USER_WORKER);
+	int ring = checked(syscall(SYS_io_uring_setup, 1, &params));
+	pid_t child = sleeping_child();
+
+	ASSERT_LE(0, ring);
+	EXPECT_TRUE(asleep(child));
+	/* Its thread sleeps as well some milliseconds after that. */
+	EXPECT_LT(workers.threads, class_stats(USER_WORKER).threads);
+	sleep(1);
+	EXPECT_TRUE(trim_child(child));
+	EXPECT_EQ(kthreads.trims_cold, class_stats(KTHREAD).trims_cold);
+	EXPECT_EQ(workers.trims_cold, class_stats(USER_WORKER).trims_cold);
+	reap(child);
+	close(ring);
 }
 
 /* Up to the page that it is on. */

@@ -240,7 +240,7 @@ DEFINE_DEBUGFS_ATTRIBUTE(grow_for_fops, NULL, grow_for_set, "%llu\n");
 /* Sleep, and right after that need more. */
 static bool nap(void)
 {
-	msleep(1 + get_random_u32_below(20));
+	msleep_interruptible(1 + get_random_u32_below(20));
 	if (stack_ensure(NAP_MORE, GFP_KERNEL))
 		return true;
 	return recurse(1, current_stack_pointer - NAP_MORE / 2, NULL);
