@@ -52,7 +52,7 @@ check entry_by_function 0 "^kthread kswapd: [0-9]+ bytes" "$tool analyze $vmlinu
 check entry_unknown 1 "no entry 'frob'" "$tool analyze $vmlinux --entry frob"
 check without 0 "!vprintk" "$tool analyze $vmlinux --entry fsync --without _printk,__warn_printk,_printk_deferred"
 check without_unknown 1 "no function 'frob'" "$tool analyze $vmlinux --without frob"
-check top 0 "^3\$" "$tool analyze $vmlinux --top 3 | grep -c ' syscall '"
+check top 0 "^3\$" "$tool analyze $vmlinux --top 3 | grep -cE '^ +[0-9]+ .* (syscall|kthread|exception|interrupt) '"
 check bad_recurse 2 "recurse 99: a number from 0 to 16" "$tool analyze $vmlinux --recurse 99"
 check bad_indirect 2 "indirect frob: none or type" "$tool analyze $vmlinux --indirect frob"
 check bad_class 2 "class 12/99: POPULATE/LIMIT" "$tool analyze $vmlinux --class 12/99"
