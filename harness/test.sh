@@ -120,7 +120,8 @@ some()
 		step "test stackpolicy's analysis" host_tests "$name"
 		mv "$out/host.results" "$out/some.results" ;;
 	*) die "TEST=$TEST: a KUnit suite or suite.case (stack_policy_trim.margin_is_enough)," \
-		"a selftest (trim, trim.woken_without_a_reserve), or stackpolicy.FILE (stackpolicy.class)" ;;
+		"a selftest (trim, trim.woken_without_a_reserve), stackpolicy.FILE (stackpolicy.class)," \
+		"or dumps" ;;
 	esac
 	exec python3 ./verdict.py "$out" "$rc" some
 }
