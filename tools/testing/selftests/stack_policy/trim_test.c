@@ -359,8 +359,8 @@ TEST_F(trim, who_goes_cold)
 	EXPECT_TRUE(trim_child(children[1]));
 	for (unsigned int i = 0; i < NR_SLEEPERS; i++) {
 		EXPECT_OK(spit(TRIM, "1"));
-		EXPECT_EQ(sleepers[i].cold, of_thread(children[i], "trims_cold") > 0) TH_LOG(
-			"%s", sleepers[i].name);
+		EXPECT_EQ(sleepers[i].cold, of_thread(children[i], "trims_cold") > 0)
+			TH_LOG("%s", sleepers[i].name);
 		kill(-children[i], SIGKILL);
 		reap(children[i]);
 	}
