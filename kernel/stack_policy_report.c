@@ -62,7 +62,6 @@ struct site {
 struct site_table {
 	raw_spinlock_t		lock;
 	struct site		site[NR_SITES];
-	struct stack_use	use;		/* of the overflow that is looked at */
 	unsigned long		forgotten;	/* deep sites that lost their place unprinted */
 	DECLARE_BITMAP(causes, 1 << CAUSE_BITS);	/* that were printed, by hash */
 	unsigned long		began;		/* jiffies, of the interval */
@@ -108,13 +107,11 @@ static void add_use(struct stack_use *use, unsigned long function, unsigned int 
 	use->nr++;
 }
 
+/* @use comes in empty. */
 static void find_use(struct stack_use *use, const struct kstack_frames *frames)
 {
 	unsigned int i;
 
-	use->nr = 0;
-	use->sum = 0;
-	use->torn = false;
 	for (i = 0; i < frames->nr; i++) {
 		if (frames->ip[i] == KSTACK_NOT_UNWOUND)
 			use->torn = true;
@@ -172,38 +169,41 @@ static bool less_worth(const struct site *a, const struct site *b)
 }
 
 /* The site of @overflow; a new one takes the place of the one that is worth least. */
-static struct site *find_site(struct site_table *t, const struct overflow *overflow)
+static struct site *find_site(struct site_table *t, const struct overflow *overflow,
+			      const struct stack_use *use)
 {
 	struct site *site, *oldest = t->site;
 
 	lockdep_assert_held(&t->lock);
-	find_use(&t->use, &overflow->frames);
 	for (site = t->site; site < t->site + NR_SITES; site++) {
 		if (!site->count) {
 			oldest = site;
 			break;
 		}
-		if (same_use(&site->use, &t->use))
+		if (same_use(&site->use, use))
 			return site;
 		if (less_worth(site, oldest))
 			oldest = site;
 	}
 	t->forgotten += waits(oldest);
 	memset(oldest, 0, offsetof(struct site, use));
-	oldest->use = t->use;
+	oldest->use = *use;
 	oldest->first = *overflow;
 	return oldest;
 }
 
 static void count_at_site(struct site_table *t, const struct overflow *overflow)
 {
+	struct stack_use use = {};
 	unsigned long flags;
 	struct site *site;
 
+	/* Symbols take too long for the lock. */
+	find_use(&use, &overflow->frames);
 	raw_spin_lock_irqsave(&t->lock, flags);
-	site = find_site(t, overflow);
+	site = find_site(t, overflow, &use);
 	if (overflow->deep && !site->deep) {
-		site->use = t->use;
+		site->use = use;
 		site->first = *overflow;
 	}
 	site->count++;
@@ -418,7 +418,7 @@ static void print_reports(void)
 		print_report(&report);
 	}
 	if (report.waiting)
-		schedule_delayed_work(&late_work, REPORT_INTERVAL);
+		queue_delayed_work(system_unbound_wq, &late_work, REPORT_INTERVAL);
 }
 
 static void report_late(struct work_struct *work)
