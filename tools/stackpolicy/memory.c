@@ -162,7 +162,7 @@ static void memory_plain(const struct stacks *s, const struct memory *m)
 		nr = used_bins(&s->class[i].stats);
 		if (!nr)
 			continue;
-		printf("\n%s: threads by stack used, up to ...\n", s->class[i].name);
+		printf("\n%s: stacks by use, up to ...\n", s->class[i].name);
 		bars("when last switched out", s->class[i].stats.depth_kb, nr);
 		bars("at most, so far", s->class[i].stats.high_water_kb, nr);
 	}
