@@ -21,7 +21,7 @@ help:
 	@echo 'make run      build the kernel with the stack policy, boot it, show the tour'
 	@echo 'make test     build, boot and test it (DEBUG=1: with lockdep, kmemleak, ...;'
 	@echo '             DEBUG=kcsan: with the data race detector; TEST=NAME: only that test,'
-	@echo '             suite or group, say trim.woken_without_a_reserve)'
+	@echo '             suite or group, say wake.nobody_runs_short)'
 	@echo 'make build    build only, for all of the above'
 	@echo 'make stress   overflow and trim stacks for MINUTES=10 on four CPUs'
 	@echo 'make bench    instructions and memory, beside the stock kernel (BENCH="hot life":'

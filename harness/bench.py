@@ -81,7 +81,7 @@ THREADS = {
     "end": "wake one, until it is gone",
     "pipe_round_trip": "pipe there and back beside them",
     "walk_per_second": "walk over all, a second",
-    "short": "switched to with less stack",
+    "late": "woken and had to wait for memory",
     "overflows": "overflows",
 }
 CPU_BENCHES = '"cpus_1 cpus_2 cpus_4 cpus_8"'

@@ -100,11 +100,11 @@ some()
 	machine | machine.*)
 		[ "$DEBUG" = 1 ] || die "TEST=$name: only the kernel of DEBUG=1 has what that needs"
 		nodes=2 boot some 5400 "what=$(selftest "$name")" || rc=$? ;;
-	table | maps | stack | overflow | trim | recover | \
-	table.* | maps.* | stack.* | overflow.* | trim.* | recover.*)
+	table | maps | stack | overflow | trim | wake | recover | \
+	table.* | maps.* | stack.* | overflow.* | trim.* | wake.* | recover.*)
 		# One of trim's reads what a KUnit test found.
 		boot some 5400 "what=$(selftest "$name")" kunit.enable=1 \
-			kunit.filter_glob=stack_policy_trim.margin_is_enough || rc=$? ;;
+			kunit.filter_glob=stack_policy_trim.woken_takes_its_pages_back || rc=$? ;;
 	sleep)
 		[ "$DEBUG" = 1 ] || die "TEST=sleep: only the kernel of DEBUG=1 can sleep"
 		boot_sleep
@@ -119,8 +119,8 @@ some()
 		[ "$name" = analyze ] || record_chains
 		step "test stackpolicy's analysis" host_tests "$name"
 		mv "$out/host.results" "$out/some.results" ;;
-	*) die "TEST=$TEST: a KUnit suite or suite.case (stack_policy_trim.margin_is_enough)," \
-		"a selftest (trim, trim.woken_without_a_reserve), stackpolicy.FILE (stackpolicy.class)," \
+	*) die "TEST=$TEST: a KUnit suite or suite.case (stack_policy_trim.woken_takes_its_pages_back)," \
+		"a selftest (trim, wake.nobody_runs_short), stackpolicy.FILE (stackpolicy.class)," \
 		"or dumps" ;;
 	esac
 	exec python3 ./verdict.py "$out" "$rc" some

@@ -31,7 +31,8 @@ COMPLAINT = re.compile(r"^bt: |failed$|invalid .*address|cannot")
 GUARD = "BUG: TASK stack guard page was hit"
 # Boots with results in TAP, and the KUnit suites that have to be in them.
 RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
-                    "stack_policy_report", "stack_policy_trim", "stack_policy_x86"),
+                    "stack_policy_report", "stack_policy_trim", "stack_policy_wake",
+                    "stack_policy_x86"),
            "tool": (),
            "variant": ("stack_policy_trim", "stack_policy_x86"),
            "some": (),
@@ -40,7 +41,7 @@ RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
            "stress": ("stack_policy_x86",),
            "host": ()}
 # What the names of their other tests begin with. The tool's have its name before that.
-GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "recover"),
+GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "wake", "recover"),
           "tool": ("class", "thread", "memory", "trace", "nofeature"),
           "variant": ("trim", "overflow"),
           "stress": (),

@@ -251,11 +251,9 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 		sum->reclaimed_kb	+= READ_ONCE(s->reclaimed) * PAGE_KB;
 		sum->restored_kb	+= READ_ONCE(s->restored) * PAGE_KB;
 		sum->replaced_kb	+= READ_ONCE(s->replaced) * PAGE_KB;
-		sum->short_switch	+= READ_ONCE(s->short_switch);
-		sum->topped_up_kb	+= READ_ONCE(s->topped_up) * PAGE_KB;
-		sum->short_ensure	+= READ_ONCE(s->short_grows[KSTACK_ENSURE]);
-		sum->short_fault	+= READ_ONCE(s->short_grows[KSTACK_FAULT]) +
-					   READ_ONCE(s->short_grows[KSTACK_FAULT_DEEP]);
+		sum->late_starts	+= READ_ONCE(s->late_starts);
+		for (i = 0; i < KSTACK_DELAYS; i++)
+			sum->late_us[i]	+= READ_ONCE(s->late[i]);
 	}
 	stack_policy_sum_depths(class, sum);
 	/*
@@ -424,6 +422,12 @@ void stack_policy_record_reclaim(unsigned long stacks, unsigned long pages)
 	trace_stack_reclaim(stacks, pages * PAGE_SIZE);
 }
 
+void stack_policy_record_late(const struct kstack *ks, u64 usecs)
+{
+	trace_stack_late(ks->task->pid, READ_ONCE(ks->task->stack_class), usecs,
+			 ks->task->comm);
+}
+
 /* Does a stack that overflows to @bytes need more than a stock kernel gives? */
 bool stack_policy_is_deep(unsigned long bytes)
 {
@@ -466,6 +470,7 @@ int stack_policy_proc_show(struct seq_file *m, struct pid_namespace *ns,
 	seq_printf(m, "grows_class: %u\n", READ_ONCE(ks->grows[KSTACK_CLASS]));
 	seq_printf(m, "trims_excess: %u\n", READ_ONCE(ks->trims[KSTACK_EXCESS]));
 	seq_printf(m, "trims_cold: %u\n", READ_ONCE(ks->trims[KSTACK_COLD]));
+	seq_printf(m, "late_starts: %u\n", READ_ONCE(ks->late_starts));
 	put_task_stack(tsk);
 	return 0;
 }

@@ -159,19 +159,16 @@ bool stack_policy_overflow(struct kstack *ks, struct pt_regs *regs,
 			   unsigned long address, int vector)
 {
 	unsigned long low = kstack_low(ks), to = address & PAGE_MASK;
-	bool owed = kstack_is_owed(ks, address), deep;
+	bool deep = stack_policy_is_deep((unsigned long)ks->base + THREAD_SIZE - to);
 	int ret = -EPERM;
 
-	deep = !owed && stack_policy_is_deep((unsigned long)ks->base + THREAD_SIZE - to);
 	if (!deep || stack_policy_may_survive())
 		ret = kstack_grow(ks, to, 0, deep ? KSTACK_FAULT_DEEP : KSTACK_FAULT);
 	if (ret) {
 		explain_death(ks, ret);
 		return false;
 	}
-	/* Counted, but nothing to report. */
-	if (!owed)
-		record_overflow(ks, regs, low, deep, vector);
+	record_overflow(ks, regs, low, deep, vector);
 	return true;
 }
 NOKPROBE_SYMBOL(stack_policy_overflow);

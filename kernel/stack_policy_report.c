@@ -563,12 +563,24 @@ static int reserve_show(struct seq_file *m, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(reserve);
 
+/* debugfs stack_policy/pool */
+static int pool_show(struct seq_file *m, void *v)
+{
+	struct kstack_pool_stats stats;
+
+	kstack_pool_read(&stats);
+	seq_printf(m, "pages=%u owed=%lu waiting=%u\n", stats.pages, stats.owed, stats.waiting);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(pool);
+
 static int __init stack_policy_report_debugfs(void)
 {
 	struct dentry *dir = debugfs_create_dir("stack_policy", NULL);
 
 	debugfs_create_file("sites", 0600, dir, NULL, &sites_fops);
 	debugfs_create_file("reserve", 0400, dir, NULL, &reserve_fops);
+	debugfs_create_file("pool", 0400, dir, NULL, &pool_fops);
 	debugfs_create_file("trim", 0200, dir, NULL, &stack_policy_trim_fops);
 	return 0;
 }

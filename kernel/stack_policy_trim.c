@@ -72,30 +72,44 @@ static bool is_cold(const struct kstack *ks)
 }
 
 /*
- * What is taken from a sleeping thread may be late when it wakes up. So only from one that
- * others do not depend on. Kernel threads and workers free memory for others, carry work
+ * What is taken from a sleeping thread may make it start late when it is woken. So only from
+ * one that others do not depend on. Kernel threads and workers free memory for others, carry work
  * queues, stop CPUs, reap, and new kinds of them are easily forgotten; IO flushers
- * do what a kernel thread would. An uninterruptible sleeper may have been handed a lock
- * meanwhile. A real-time thread has a deadline, and so has a thread with a lock that such a
- * one waits for. All threads of a frozen cgroup wake up at once.
+ * do what a kernel thread would. All threads of a frozen cgroup wake up at once. None of
+ * these it can become in its sleep.
  */
 static bool others_depend_on(struct task_struct *task)
 {
 	return READ_ONCE(task->flags) & (PF_KTHREAD | PF_USER_WORKER | PF_IO_WORKER |
 					 PF_EXITING | PF_DUMPCORE | PF_MEMALLOC |
 					 PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE) ||
-	       (READ_ONCE(task->__state) & TASK_NORMAL) != TASK_INTERRUPTIBLE ||
-	       READ_ONCE(task->prio) < MAX_RT_PRIO || cgroup_task_frozen(task);
+	       cgroup_task_frozen(task);
 }
 
-/* With the thread held off, so that its mm stays. A process that locks its memory cannot wait. */
+/*
+ * A real-time thread has a deadline, and so has a thread with a lock that such a one waits
+ * for; a process that locks its memory does not wait for it. That can change while the
+ * thread sleeps. Asked with the thread held off, so that its mm stays.
+ */
+static bool cannot_be_late(struct task_struct *task)
+{
+	return READ_ONCE(task->prio) < MAX_RT_PRIO ||
+	       (task->mm && READ_ONCE(task->mm->locked_vm));
+}
+
+/* An uninterruptible sleeper may have been handed a lock meanwhile. */
 static bool may_be_cold(struct task_struct *task)
 {
-	return !others_depend_on(task) && task->mm && !READ_ONCE(task->mm->locked_vm);
+	return (READ_ONCE(task->__state) & TASK_NORMAL) == TASK_INTERRUPTIBLE && task->mm &&
+	       !others_depend_on(task) && !cannot_be_late(task);
 }
 
 static void trim_thread(struct task_struct *task, struct kstack *ks, bool cold)
 {
+	if (kstack_is_cold(ks)) {
+		kstack_warm(task, cannot_be_late);
+		return;
+	}
 	if (cold && !others_depend_on(task) && kstack_trim_blocked(task, may_be_cold))
 		return;
 	/* It kept that because it grows often. */
@@ -219,14 +233,19 @@ static void stack_policy_walk_fn(struct work_struct *work)
 			   round_jiffies_relative(WALK_REST));
 }
 
-/* debugfs: whoever sleeps, now, and free it. */
-static ssize_t trim_write(struct file *file, const char __user *buf, size_t len,
-			  loff_t *ppos)
+void stack_policy_trim_sleepers(void)
 {
 	int pid = 1;
 
 	while (visit_some(&pid, visit_to_trim))
 		cond_resched();
+}
+
+/* debugfs: whoever sleeps, now, and free it. */
+static ssize_t trim_write(struct file *file, const char __user *buf, size_t len,
+			  loff_t *ppos)
+{
+	stack_policy_trim_sleepers();
 	kstack_reclaim();
 	return len;
 }

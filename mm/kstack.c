@@ -235,7 +235,7 @@ void kstack_charge_growth(struct kstack *ks)
 }
 
 /*
- * From a fault or a switch: the refill, which comes with the next interrupt,
+ * From a fault or a wake-up: the refill, which comes with the next interrupt,
  * charges this stack. Pinned, as its thread may be gone by then.
  */
 void kstack_charge_later(struct kstack *ks)
@@ -270,11 +270,12 @@ static void kstack_charge_queued(unsigned int cpu)
 }
 
 /*
- * What growth left to do that a fault and a switch cannot: of this CPU, in hard
+ * What growth left to do that a fault and a wake-up cannot: of this CPU, in hard
  * interrupt context, or of one that is dead.
  */
 void kstack_catch_up(unsigned int cpu)
 {
+	kstack_wake_catch_up();
 	kstack_charge_queued(cpu);
 	stack_policy_report_overflows(cpu);
 }
@@ -317,8 +318,6 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 		return -EOVERFLOW;
 	}
 
-	if (kstack_mapped(ks) < ks->want)
-		this_cpu_inc(ks->stats->short_grows[cause]);
 	while ((low = kstack_low(ks)) > to) {
 		struct page *page;
 
@@ -326,7 +325,7 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 			kstack_note_low(ks);
 			continue;
 		}
-		page = kstack_reserve_take(0);
+		page = kstack_reserve_take();
 		/* Not on the stack that is too short: reclaim, a failure's report. */
 		if (!page && gfp)
 			page = alloc_page((gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL |
@@ -342,8 +341,6 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 	}
 	ks->grows[cause]++;
 	this_cpu_inc(ks->stats->grows[cause]);
-	if (kstack_mapped(ks) >= ks->want)
-		ks->want = 0;
 	if (gfp) {
 		kstack_charge_growth(ks);
 		kstack_trim_soon(ks);
@@ -468,7 +465,6 @@ int kstack_populate_current(size_t populate, size_t limit,
 		this_cpu_inc(ks->stats->failed_nomem);
 		return -ENOMEM;
 	}
-	ks->want = 0;
 	WRITE_ONCE(ks->populate, populate);
 	WRITE_ONCE(ks->limit, limit);
 	spin_lock_irqsave(&ks->charge_lock, flags);

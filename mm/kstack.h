@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Between kstack.c, which gives stacks their pages, kstack_trim.c, which takes
- * them away again, and kstack_reserve.c, which has pages where none can be
- * allocated.
+ * them away again, kstack_wake.c, which brings them back before their thread
+ * runs, and kstack_reserve.c, which has pages where none can be allocated.
  */
 #ifndef _MM_KSTACK_H
 #define _MM_KSTACK_H
@@ -12,9 +12,8 @@
 #include <asm/kstack.h>
 
 /*
- * Below a saved stack pointer: what runs on the stack of a thread that is
- * switched to before the stack is whole again, or an interrupt before it can
- * grow. See "How much a cold stack keeps" in Documentation/mm/stack-policy.rst.
+ * Below the stack pointer of a thread that drops its excess: what it calls to do
+ * so, and an interrupt's frame.
  */
 #define KSTACK_MARGIN	1024
 
@@ -42,12 +41,17 @@ void kstack_catch_up(unsigned int cpu);
  * allocated, locked or woken here. A refill is on its way after each of the first
  * three.
  */
-struct page *kstack_reserve_take(unsigned int leave);
+struct page *kstack_reserve_take(void);
 void kstack_refill_soon(void);
 void kstack_refill_surely(void);
 void kstack_reserve_put(struct page *page);
 /* Without a refill: for the way into the crash kernel. */
 struct page *kstack_reserve_take_last(void);
+#ifdef CONFIG_FAIL_KSTACK_REFILL
+bool kstack_refill_fails(void);
+#else
+static inline bool kstack_refill_fails(void) { return false; }
+#endif
 
 /* kstack_trim.c */
 void kstack_trim_reset(struct kstack *ks);
@@ -56,5 +60,12 @@ unsigned int kstack_retained(const struct kstack *ks);
 void kstack_forget(struct kstack *ks, unsigned int slot);
 bool kstack_listed(struct kstack *ks);
 void kstack_unlist(struct kstack *ks);
+
+/* kstack_wake.c */
+void kstack_make_cold(struct task_struct *task, unsigned int mapped, unsigned int nr);
+void kstack_made_cold(void);
+bool kstack_can_wake(void);
+bool kstack_donate(struct page *page);
+void kstack_wake_catch_up(void);
 
 #endif /* _MM_KSTACK_H */

@@ -5,13 +5,11 @@
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
-#include <linux/iopoll.h>
-#include <linux/kthread.h>
 #include <linux/smp.h>
 #include <asm/tlbflush.h>
 
-#define POLL_US		1000
-#define DEADLINE_US	(60 * USEC_PER_SEC)
+#include "kstack_test.h"
+
 #define PATTERN		0x5a5a0f0f5a5a0f0fUL
 
 /* A kthread that sleeps, or runs all the time, on one CPU; and its slots as they were. */
@@ -23,13 +21,7 @@ struct dumped {
 
 static int sleeping_fn(void *data)
 {
-	set_current_state(TASK_UNINTERRUPTIBLE);
-	while (!kthread_should_stop()) {
-		schedule();
-		set_current_state(TASK_UNINTERRUPTIBLE);
-	}
-	__set_current_state(TASK_RUNNING);
-	return 0;
+	return sleep_until_stopped();
 }
 
 static int running_fn(void *data)
@@ -40,16 +32,9 @@ static int running_fn(void *data)
 	return 0;
 }
 
-static int is_blocked_fn(struct task_struct *task, void *data)
-{
-	return READ_ONCE(task->__state) == TASK_UNINTERRUPTIBLE && !task->on_rq &&
-	       !task_curr(task);
-}
-
 static void start_on(struct kunit *test, struct dumped *d, unsigned int cpu, bool run)
 {
 	DECLARE_COMPLETION_ONSTACK(runs);
-	int is;
 
 	d->task = kthread_create(run ? running_fn : sleeping_fn, &runs, "dumped");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(d->task));
@@ -59,9 +44,7 @@ static void start_on(struct kunit *test, struct dumped *d, unsigned int cpu, boo
 	if (run)
 		wait_for_completion(&runs);
 	else
-		KUNIT_ASSERT_EQ(test, 0, read_poll_timeout(task_call_func, is, is, POLL_US,
-							   DEADLINE_US, false, d->task,
-							   is_blocked_fn, NULL));
+		KUNIT_ASSERT_TRUE(test, is_asleep(d->task));
 }
 
 static void fill(struct dumped *d, enum kstack_use use)
@@ -123,11 +106,6 @@ static void dead_reads_as_zeroes(struct kunit *test)
 	}
 	empty(&d);
 	kthread_stop(d.task);
-}
-
-static bool anybody(struct task_struct *task)
-{
-	return true;
 }
 
 static unsigned int trim_blocked(struct task_struct *task)

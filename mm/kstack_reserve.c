@@ -56,7 +56,7 @@ bool kstack_ready(void)
 #ifdef CONFIG_FAIL_KSTACK_REFILL
 static DECLARE_FAULT_ATTR(fail_kstack_refill);
 
-static bool refill_fails(void)
+bool kstack_refill_fails(void)
 {
 	return should_fail(&fail_kstack_refill, PAGE_SIZE);
 }
@@ -87,11 +87,6 @@ static int __init fail_kstack_refill_debugfs(void)
 }
 late_initcall(fail_kstack_refill_debugfs);
 #else
-static bool refill_fails(void)
-{
-	return false;
-}
-
 static bool interrupt_gets_lost(void)
 {
 	return false;
@@ -109,7 +104,7 @@ static bool kstack_reserve_fill(int cpu, gfp_t gfp)
 
 		if (READ_ONCE(slots[i]))
 			continue;
-		page = refill_fails() ? NULL :
+		page = kstack_refill_fails() ? NULL :
 			alloc_pages_node(cpu_to_mem(cpu),
 					 gfp | __GFP_ZERO | __GFP_NOWARN, 0);
 		if (!page) {
@@ -225,23 +220,17 @@ static void kstack_refill_work_fn(struct kthread_work *work)
 					   REFILL_RETRY);
 }
 
-/*
- * A page, if there are more than @leave. Any context. xchg, because a fault may
- * take the same slot meanwhile.
- */
-struct page *kstack_reserve_take(unsigned int leave)
+/* A page. Any context. xchg, because a fault may take the same slot meanwhile. */
+struct page *kstack_reserve_take(void)
 {
 	struct page *page = NULL;
 	unsigned int i;
 
 	preempt_disable();
-	if (leave && kstack_reserve_count(smp_processor_id()) <= leave)
-		goto out;
 	for (i = 0; i < KSTACK_RESERVE && !page; i++)
 		page = xchg(this_cpu_ptr(&kstack_reserve[i]), NULL);
 	if (page)
 		kstack_note_taken();
-out:
 	kstack_refill_soon();
 	preempt_enable();
 	return page;

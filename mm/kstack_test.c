@@ -5,23 +5,19 @@
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
-#include <linux/iopoll.h>
-#include <linux/kthread.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
 
+#include "kstack_test.h"
+
 #define POISON		0xa5a5a5a5a5a5a5a5UL
-#define MARGIN_WORDS	(KSTACK_MARGIN / sizeof(long))
-/* For what takes a moment, and longer where the host is busy with others. */
-#define POLL_US		1000
-#define DEADLINE_US	(60 * USEC_PER_SEC)
 
 /* A kthread that sleeps, and after each wake-up looks at its stack. */
 struct sleeper {
 	struct task_struct	*task;
 	struct kstack		*ks;
 	unsigned int		rounds;		/* that it has slept through */
-	unsigned int		margin;		/* bytes used below the saved SP */
+	unsigned long		mapped;		/* when it had trimmed itself */
 	unsigned long		before[KSTACK_PAGES], after[KSTACK_PAGES];
 	bool			flag;		/* TIF_KSTACK, when it ran */
 	size_t			ensure;		/* ask for that first */
@@ -36,16 +32,6 @@ static void note_pfns(const struct kstack *ks, unsigned long *pfns)
 			pte_pfn(kstack_slot(ks, slot)) : 0;
 }
 
-/* How much of the poison below @sp is gone. No calls: they would use it up. */
-static __always_inline unsigned int bytes_used_below(unsigned long sp)
-{
-	const unsigned long *word = (unsigned long *)(sp - KSTACK_MARGIN);
-
-	while (word < (unsigned long *)sp && READ_ONCE(*word) == POISON)
-		word++;
-	return sp - (unsigned long)word;
-}
-
 static int sleeper_fn(void *data)
 {
 	struct sleeper *s = data;
@@ -57,7 +43,6 @@ static int sleeper_fn(void *data)
 		if (kthread_should_stop())
 			break;
 		schedule();
-		s->margin = max(s->margin, bytes_used_below(arch_kstack_saved_sp(current)));
 		note_pfns(current->kstack, s->after);
 		s->flag = test_thread_flag(TIF_KSTACK);
 		/* Pairs with the loads in wake(): the rest is there then. */
@@ -65,31 +50,6 @@ static int sleeper_fn(void *data)
 	}
 	__set_current_state(TASK_RUNNING);
 	return 0;
-}
-
-static int sleep_until_stopped(void)
-{
-	set_current_state(TASK_UNINTERRUPTIBLE);
-	while (!kthread_should_stop()) {
-		schedule();
-		set_current_state(TASK_UNINTERRUPTIBLE);
-	}
-	__set_current_state(TASK_RUNNING);
-	return 0;
-}
-
-static int is_asleep_fn(struct task_struct *task, void *data)
-{
-	return READ_ONCE(task->__state) == TASK_UNINTERRUPTIBLE && !task->on_rq &&
-	       !task_curr(task);
-}
-
-static bool is_asleep(struct task_struct *task)
-{
-	int is;
-
-	return !read_poll_timeout(task_call_func, is, is, POLL_US, DEADLINE_US, false,
-				  task, is_asleep_fn, NULL);
 }
 
 static void start(struct kunit *test, struct sleeper *s)
@@ -106,25 +66,18 @@ static void stop(struct sleeper *s)
 	kthread_stop(s->task);
 }
 
-static bool anybody(struct task_struct *task)
-{
-	return true;
-}
-
 static bool nobody(struct task_struct *task)
 {
 	return false;
 }
 
-/* As the walk does, and the poison that tells how much of the margin is used. */
+/* As the walk does. */
 static unsigned int trim_once(struct sleeper *s)
 {
-	unsigned long sp = arch_kstack_saved_sp(s->task);
 	unsigned int nr;
 
 	if (!try_get_task_stack(s->task))
 		return 0;
-	memset64((u64 *)(sp - KSTACK_MARGIN), POISON, MARGIN_WORDS);
 	nr = kstack_trim_blocked(s->task, anybody);
 	put_task_stack(s->task);
 	return nr;
@@ -299,7 +252,6 @@ static void who_may_not_is_not_trimmed(struct kunit *test)
 	stop(&s);
 }
 
-/* It has asked for more than it had at creation. */
 /* As if it had been forked and never woken; as if it reclaimed memory. */
 static void new_and_reclaiming_are_not_trimmed(struct kunit *test)
 {
@@ -349,6 +301,7 @@ static void accounts_left_open_are_not_inherited(struct kunit *test)
 	}
 }
 
+/* It has asked for more than it had at creation. */
 static void woken_has_what_it_asked_for(struct kunit *test)
 {
 	struct sleeper s = { .ensure = 20000 };
@@ -464,7 +417,7 @@ static int excess_fn(void *data)
 	stack_ensure(20000, GFP_KERNEL);
 	note_pfns(ks, s->before);
 	kstack_trim_current(ks, 1);
-	s->margin = kstack_mapped(ks);
+	s->mapped = kstack_mapped(ks);
 	s->rounds = kstack_retained(ks);
 	s->flag = test_thread_flag(TIF_KSTACK) && ks->flushed_cpu == raw_smp_processor_id();
 	stack_ensure(20000, GFP_KERNEL);
@@ -482,7 +435,7 @@ static void excess_is_retained_and_taken_back(struct kunit *test)
 	kthread_bind(s.task, 0);
 	wake_up_process(s.task);
 	KUNIT_EXPECT_TRUE(test, is_asleep(s.task));
-	KUNIT_EXPECT_EQ(test, s.margin, 12 * 1024);
+	KUNIT_EXPECT_EQ(test, s.mapped, 12 * 1024);
 	KUNIT_EXPECT_GE(test, s.rounds, 2);
 	KUNIT_EXPECT_TRUE(test, s.flag);
 	KUNIT_EXPECT_MEMEQ(test, s.before, s.after, sizeof(s.before));
@@ -636,35 +589,6 @@ static void shrinker_frees(struct kunit *test)
 	stop(&s);
 }
 
-/* What it lost and grew again by itself is not owed to it any longer. */
-static int debt_fn(void *data)
-{
-	struct kstack *ks = current->kstack;
-	bool *ok = data;
-
-	ks->want = 24 * 1024;
-	*ok = kstack_is_owed(ks, kstack_top(ks) - ks->want) &&
-	      !kstack_is_owed(ks, kstack_top(ks) - ks->want - 1) &&
-	      !stack_ensure(26000, GFP_KERNEL) && !ks->want &&
-	      !kstack_is_owed(ks, kstack_low(ks) - 8);
-	ks->want = kstack_mapped(ks);
-	kstack_trim_current(ks, 1);
-	*ok &= !ks->want;
-	return sleep_until_stopped();
-}
-
-static void debts_are_settled(struct kunit *test)
-{
-	struct task_struct *task;
-	bool ok = false;
-
-	task = kthread_run(debt_fn, &ok, "debt");
-	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
-	KUNIT_EXPECT_TRUE(test, is_asleep(task));
-	kthread_stop(task);
-	KUNIT_EXPECT_TRUE(test, ok);
-}
-
 /* Another CPU writes to a sleeper's stack: that part is not trimmed. */
 struct waiter {
 	struct completion	*done;
@@ -705,26 +629,6 @@ static void objects_on_a_trimmed_stack(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, w.woken);
 }
 
-/* The most that was needed below the saved SP, interrupts included. */
-static void margin_is_enough(struct kunit *test)
-{
-	struct sleeper s = {};
-	unsigned int i;
-
-	start(test, &s);
-	for (i = 0; i < 50; i++) {
-		KUNIT_ASSERT_EQ(test, trim(&s), 2);
-		if (i % 2)
-			kstack_reclaim();
-		KUNIT_ASSERT_TRUE(test, wake(&s));
-	}
-	kunit_info(test, "%u of %u bytes of the margin used", s.margin, KSTACK_MARGIN);
-	KUNIT_EXPECT_GT(test, s.margin, 0);
-	KUNIT_EXPECT_LT(test, s.margin, KSTACK_MARGIN);
-	KUNIT_EXPECT_EQ(test, kstack_faults(s.ks), 0);
-	stop(&s);
-}
-
 static struct kunit_case kstack_test_cases[] = {
 	KUNIT_CASE(retained_keeps_the_page),
 	KUNIT_CASE(trimmed_to_what_it_uses),
@@ -746,9 +650,7 @@ static struct kunit_case kstack_test_cases[] = {
 	KUNIT_CASE(next_cpu_forgets),
 	KUNIT_CASE(exit_with_retained_pages),
 	KUNIT_CASE(shrinker_frees),
-	KUNIT_CASE(debts_are_settled),
 	KUNIT_CASE(objects_on_a_trimmed_stack),
-	KUNIT_CASE(margin_is_enough),
 	{}
 };
 

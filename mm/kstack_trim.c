@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Giving stack memory back. Pages that are out of use are unmapped and retained
+ * Taking stack memory away. Pages that are out of use are unmapped and retained
  * (trim), given to their stack again when it needs them, or freed after a flush
  * of all TLBs (reclaim). What a slot can be, who may change it, and why nobody
  * can write to a page that is somebody else's by then: "Giving memory back" in
@@ -31,9 +31,6 @@
  * keeps it in between.
  */
 #define TRIM_INTERVAL		HZ
-
-/* What switch-in leaves in the reserve, for overflows. */
-#define RESERVE_FOR_FAULTS	(KSTACK_RESERVE / 2)
 
 /* Stacks that may have RETAINED slots. */
 static LIST_HEAD(retaining);
@@ -71,8 +68,8 @@ unsigned int kstack_retained(const struct kstack *ks)
 /*
  * RETAINED to PRESENT: the same page, so a translation that some TLB may still
  * have is right again. As written: by that translation it may be, with the dirty
- * bit left alone. Any context, by code on this stack only. False if the
- * slot is EMPTY.
+ * bit left alone. Any context, by code on this stack, or for a thread that is
+ * kept asleep. False if the slot is EMPTY.
  */
 bool kstack_take_back(struct kstack *ks, unsigned long addr)
 {
@@ -212,7 +209,6 @@ static void kstack_trim_current(struct kstack *ks, int pins)
 	cut = min(kstack_cut(current_stack_pointer), kstack_top(ks) - ks->populate);
 	nr = kstack_retain(ks, cut, KSTACK_EXCESS, pins);
 	if (nr) {
-		ks->want = 0;
 		ks->flushed_cpu = -1;
 		kstack_flush_retained(ks);
 	}
@@ -221,22 +217,6 @@ static void kstack_trim_current(struct kstack *ks, int pins)
 		return;
 	ks->trimmed_at = jiffies;
 	kstack_retained_later(ks, KSTACK_EXCESS, nr);
-}
-
-/*
- * What switch-in did not find in the reserve, as far as it is needed from here.
- * No reclaim: that would go deep on a stack that is short. If it fails, the next
- * switch-in tries again.
- */
-static void kstack_top_up(struct kstack *ks)
-{
-	unsigned long mapped = kstack_mapped(ks);
-
-	if (!kstack_populate(ks, ks->populate, NUMA_NO_NODE,
-			     (GFP_KERNEL & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN | __GFP_ZERO))
-		ks->want = 0;
-	this_cpu_add(ks->stats->topped_up, (kstack_mapped(ks) - mapped) / PAGE_SIZE);
-	kstack_charge_growth(ks);
 }
 
 static bool kstack_trim_is_due(const struct kstack *ks)
@@ -254,16 +234,13 @@ static void kstack_work_fn(struct callback_head *head)
 	xchg(&ks->work_queued, false);
 	if (current->flags & PF_EXITING)
 		return;
-	if (kstack_mapped(ks) < ks->want)
-		kstack_top_up(ks);
 	if (kstack_mapped(ks) > ks->populate && kstack_trim_is_due(ks))
 		kstack_trim_current(ks, 1);
 }
 
 /*
- * Have the thread trim itself, or complete itself, on its way to user mode; when
- * it goes there next, no CPU is disturbed for that. Any context but NMI. A kthread
- * never gets there.
+ * Have the thread trim itself on its way to user mode; when it goes there next, no
+ * CPU is disturbed for that. Any context but NMI. A kthread never gets there.
  */
 void kstack_trim_soon(struct kstack *ks)
 {
@@ -287,9 +264,9 @@ static bool kstack_sleeps(struct task_struct *task)
 	unsigned int state = READ_ONCE(task->__state);
 
 	lockdep_assert_held(&task->pi_lock);
-	/* What has never run does not come through the switch that restores. */
-	if (state == TASK_RUNNING || state & (TASK_WAKING | TASK_NEW) || task->on_rq ||
-	    task_curr(task))
+	/* What has never run is not woken like others; of what is cold all is taken. */
+	if (state == TASK_RUNNING || state & (TASK_WAKING | TASK_NEW | TASK_COLD) ||
+	    task->saved_state != TASK_RUNNING || task->on_rq || task_curr(task))
 		return false;
 	/* Who is freeing memory for others needs his stack in place. */
 	if (READ_ONCE(task->flags) & PF_MEMALLOC)
@@ -312,11 +289,12 @@ static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
 	if (!kstack_sleeps(task) || ks->populate == ks->limit || !cold->may(task))
 		return -EBUSY;
 	mapped = kstack_mapped(ks);
-	cold->nr = kstack_retain(ks, kstack_cut(arch_kstack_saved_sp(task)), KSTACK_COLD, 2);
+	/* Nothing runs on it before all of it is back: no margin. */
+	cold->nr = kstack_retain(ks, arch_kstack_saved_sp(task) & PAGE_MASK, KSTACK_COLD, 2);
 	if (cold->nr) {
-		ks->want = max(ks->want, mapped);
 		/* No TLB has been flushed. */
 		ks->flushed_cpu = -1;
+		kstack_make_cold(task, mapped, cold->nr);
 	}
 	return 0;
 }
@@ -326,7 +304,7 @@ static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
  * @tsk: the thread; the caller has its stack from try_get_task_stack()
  * @may: asked with the thread's pi_lock held, so that it goes on sleeping
  *
- * When it is switched to it gets back what it had: it may have asked for it.
+ * Before it is woken it gets back what it had: it may have asked for it.
  *
  * Context: process; does not sleep.
  * Return: pages that were unmapped; none if it runs or may not, if its stack is
@@ -337,15 +315,17 @@ unsigned int kstack_trim_blocked(struct task_struct *tsk, kstack_may_trim_fn may
 	struct kstack_cold cold = { .may = may };
 	struct kstack *ks = tsk->kstack;
 
-	if (READ_ONCE(ks->populate) == READ_ONCE(ks->limit) || READ_ONCE(tsk->exit_state))
+	if (READ_ONCE(ks->populate) == READ_ONCE(ks->limit) || READ_ONCE(tsk->exit_state) ||
+	    !kstack_can_wake())
 		return 0;
 	/* Not worth a lock. */
-	if (kstack_low(ks) >= kstack_cut(arch_kstack_saved_sp(tsk)))
+	if (kstack_low(ks) >= (arch_kstack_saved_sp(tsk) & PAGE_MASK))
 		return 0;
 	kstack_note_high(ks);
 	if (task_call_func(tsk, kstack_trim_blocked_fn, &cold) || !cold.nr)
 		return 0;
 	kstack_retained_later(ks, KSTACK_COLD, cold.nr);
+	kstack_made_cold();
 	return cold.nr;
 }
 
@@ -403,52 +383,16 @@ bool kstack_resize(struct task_struct *tsk, size_t populate, size_t limit)
 }
 
 /*
- * What cold trimming took, from what is still there: the stack's own pages,
- * then the reserve. Never allocates.
- */
-static void kstack_restore(struct kstack *ks)
-{
-	unsigned long low, to = kstack_top(ks) - ks->want;
-	bool charge = false;
-
-	while ((low = kstack_low(ks)) > to) {
-		struct page *page;
-
-		if (kstack_take_back(ks, low - PAGE_SIZE)) {
-			this_cpu_inc(ks->stats->restored);
-			continue;
-		}
-		page = kstack_reserve_take(RESERVE_FOR_FAULTS);
-		if (!page) {
-			this_cpu_inc(ks->stats->short_switch);
-			kstack_trim_soon(ks);
-			break;
-		}
-		if (kstack_install(ks, low - PAGE_SIZE, page))
-			this_cpu_inc(ks->stats->replaced);
-		else
-			kstack_reserve_put(page);
-		charge = true;
-	}
-	kstack_note_low(ks);
-	if (low <= to)
-		ks->want = 0;
-	if (charge)
-		kstack_charge_later(ks);
-}
-
-/*
- * On @next's stack, of which it has KSTACK_MARGIN at least. Interrupts are off
- * and the runqueue is locked, as in a fault that happens there.
+ * On @next's stack, which is complete. Interrupts are off and the runqueue is
+ * locked, as in a fault that happens there.
  */
 void stack_policy_switch_in(struct task_struct *next)
 {
 	struct kstack *ks = next->kstack;
 
 	lockdep_assert_irqs_disabled();
-	if (ks->want)
-		kstack_restore(ks);
-	if (!kstack_flush_retained(ks) && !ks->want)
+	WARN_ON_ONCE(ks->want);
+	if (!kstack_flush_retained(ks))
 		clear_tsk_thread_flag(next, TIF_KSTACK);
 }
 
@@ -495,8 +439,10 @@ static unsigned int kstack_free_asked(struct kstack *ks)
 	}
 	spin_unlock_irqrestore(&ks->charge_lock, flags);
 	atomic_long_sub(nr, &nr_retained);
-	for (i = 0; i < nr; i++)
-		__free_page(pages[i]);
+	for (i = 0; i < nr; i++) {
+		if (!kstack_donate(pages[i]))
+			__free_page(pages[i]);
+	}
 	return nr;
 }
 
@@ -574,15 +520,6 @@ void kstack_forget(struct kstack *ks, unsigned int slot)
 	atomic_long_dec(&nr_retained);
 }
 
-/*
- * Did the thread have this address before it was trimmed? Then a fault there is
- * no bug of the thread.
- */
-bool kstack_is_owed(const struct kstack *ks, unsigned long address)
-{
-	return address >= kstack_top(ks) - ks->want;
-}
-
 /* Bytes from the top down to where @tsk was when it was switched out last. */
 unsigned long kstack_depth(const struct task_struct *tsk)
 {
@@ -609,6 +546,8 @@ void kstack_trim_reset(struct kstack *ks)
 	memset(ks->trims, 0, sizeof(ks->trims));
 	ks->work_queued = false;
 	init_task_work(&ks->work, kstack_work_fn);
+	INIT_LIST_HEAD(&ks->waiting);
+	ks->late_starts = 0;
 	ks->seen_at = jiffies;
 	ks->seen_switches = 0;
 }

@@ -15,6 +15,7 @@
 
 #define KSTACK_PAGES	(THREAD_SIZE / PAGE_SIZE)
 #define KSTACK_DEPTHS	(THREAD_SIZE / 1024)
+#define KSTACK_DELAYS	32
 
 /*
  * Pages in a CPU's reserve. A stack can grow by KSTACK_PAGES - 1, and they are
@@ -62,13 +63,11 @@ struct kstack_stats {
 	unsigned long	trims[KSTACK_NR_TRIMS];	/* times a stack was trimmed */
 	unsigned long	retained;		/* unmapped now, not free yet */
 	unsigned long	reclaimed;		/* freed */
-	unsigned long	restored;		/* at switch-in: the stack's own */
-	unsigned long	replaced;		/* at switch-in: from the reserve */
-	unsigned long	topped_up;		/* on the way to user mode */
-	/* Times that the reserve had no page for a stack at switch-in. */
-	unsigned long	short_switch;
-	/* Times that a cause above had to add what was missing then. */
-	unsigned long	short_grows[KSTACK_NR_CAUSES];
+	unsigned long	restored;		/* to a thread that was woken: its own */
+	unsigned long	replaced;		/* the same, others */
+	/* Threads that were woken and had to wait for pages; by log2 of microseconds. */
+	unsigned long	late_starts;
+	unsigned long	late[KSTACK_DELAYS];
 };
 
 /* One CPU's reserve. */
@@ -76,6 +75,13 @@ struct kstack_reserve_stats {
 	unsigned long	taken;			/* pages, since boot */
 	atomic_long_t	refill_failed;		/* attempts without a page; by workers too */
 	unsigned int	low_water;		/* fewest pages left, since it is online */
+};
+
+/* Pages for wake-ups. */
+struct kstack_pool_stats {
+	unsigned int	pages;			/* at hand */
+	unsigned long	owed;			/* that cold threads will get */
+	unsigned int	waiting;		/* threads that were woken and lack some */
 };
 
 /* What a stack has beside functions. In kstack_frames->ip, where those have addresses. */
@@ -105,9 +111,9 @@ static inline bool kstack_is_function(unsigned long ip)
 /*
  * One stack. What each of its slots is, the page tables say: EMPTY, PRESENT or
  * RETAINED. PRESENT is one run from the top down to task->stack_low. Pages are
- * added by code that runs on this stack only, an overflow fault inside such
- * code included, and taken away by its thread or while that is blocked; hence
- * cmpxchg on the PTE instead of a lock.
+ * added by code that runs on this stack, an overflow fault inside such code
+ * included, or as long as its thread is kept asleep, and taken away by its thread
+ * or while that is blocked; hence cmpxchg on the PTE instead of a lock.
  */
 struct kstack {
 	void			*base;		/* lowest address of the span */
@@ -118,6 +124,7 @@ struct kstack {
 	unsigned int		populate;	/* bytes mapped at creation */
 	unsigned int		limit;		/* bytes it may grow to */
 	unsigned int		want;		/* bytes it had when trimmed cold, 0: has them */
+	unsigned int		late_starts;	/* times that it waited for them when woken */
 	unsigned int		high;		/* deepest use that was trimmed away */
 	unsigned int		used;		/* bytes that are not zero, once it is free */
 
@@ -142,6 +149,8 @@ struct kstack {
 		struct {
 			struct llist_node	charge_node;
 			struct callback_head	work;
+			struct list_head	waiting;	/* woken, and lacks pages */
+			u64			late_since;	/* when that was, in ns */
 		};
 		struct rcu_work			free_work;
 	};
@@ -173,11 +182,13 @@ unsigned int kstack_trim_blocked(struct task_struct *tsk, kstack_may_trim_fn may
 bool kstack_resize(struct task_struct *tsk, size_t populate, size_t limit);
 void kstack_trim_soon(struct kstack *ks);
 unsigned long kstack_reclaim(void);
-bool kstack_is_owed(const struct kstack *ks, unsigned long address);
+bool kstack_is_cold(const struct kstack *ks);
+bool kstack_warm(struct task_struct *task, kstack_may_trim_fn must);
 void *kstack_find_page(const struct kstack *ks, const struct page *page);
 struct kstack *kstack_of_top_page(const struct page *page, unsigned long base);
 unsigned int kstack_reserve_count(int cpu);
 void kstack_reserve_read(int cpu, struct kstack_reserve_stats *stats);
+void kstack_pool_read(struct kstack_pool_stats *stats);
 
 /* Why stacks cannot grow by fault on this machine, or NULL. */
 const char *arch_stack_policy_cannot_grow(void);
@@ -198,5 +209,8 @@ void stack_policy_report_overflows(unsigned int cpu);
 void stack_policy_record_trim(const struct kstack *ks, enum kstack_trim what,
 			      unsigned int pages);
 void stack_policy_record_reclaim(unsigned long stacks, unsigned long pages);
+void stack_policy_record_late(const struct kstack *ks, u64 usecs);
+/* Trim whoever may be cold, however short it has slept. Process context. */
+void stack_policy_trim_sleepers(void);
 
 #endif /* _LINUX_KSTACK_H */

@@ -131,6 +131,16 @@ bool stack_policy_page_fault(struct pt_regs *regs, unsigned long error_code,
  */
 void stack_policy_switch_in(struct task_struct *next);
 
+/*
+ * sched/core.c: @tsk is asleep, and woken by its saved state. True if its stack is complete
+ * and it is to be run; else it is by whoever completes it, or thaws it.
+ */
+bool stack_policy_wake(struct task_struct *tsk);
+
+/* freezer.c: as its callers for who has TASK_COLD. */
+int stack_policy_freeze(struct task_struct *tsk);
+int stack_policy_thaw(struct task_struct *tsk);
+
 /* dma/debug.c: where @page lies in current's stack, or NULL. */
 void *stack_policy_find_page(const struct page *page);
 
@@ -187,9 +197,20 @@ static __always_inline bool stack_policy_page_fault(struct pt_regs *regs,
 	return false;
 }
 static inline void stack_policy_switch_in(struct task_struct *next) { }
+static inline bool stack_policy_wake(struct task_struct *tsk) { return false; }
+static inline int stack_policy_freeze(struct task_struct *tsk) { return 0; }
+static inline int stack_policy_thaw(struct task_struct *tsk) { return 0; }
 static inline void *stack_policy_find_page(const struct page *page) { return NULL; }
 
 #endif /* CONFIG_STACK_POLICY */
+
+/* How @tsk sleeps, whether or not its stack was trimmed meanwhile. */
+static inline unsigned int stack_policy_sleep_state(const struct task_struct *tsk)
+{
+	unsigned int state = READ_ONCE(tsk->__state);
+
+	return state & TASK_COLD ? READ_ONCE(tsk->saved_state) : state;
+}
 
 #ifdef CONFIG_STACK_POLICY_DUMP
 /*

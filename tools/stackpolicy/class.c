@@ -21,18 +21,18 @@ static void stats_json(const struct stack_policy_stats *stats)
 		size_t offset, nr;
 	} fields[] = {
 #define ONE(name)	{ #name, offsetof(struct stack_policy_stats, name), 1 }
-#define ALL(name)	{ #name, offsetof(struct stack_policy_stats, name), STACK_POLICY_DEPTHS }
+#define ALL(name)	{ #name, offsetof(struct stack_policy_stats, name), 32 }
 		ONE(threads), ONE(mapped_kb), ONE(grows_ensure), ONE(grows_fault),
 		ONE(grows_class), ONE(failed_nomem), ONE(failed_limit), ALL(exit_depth_kb),
 		ONE(uncharged_kb), ONE(trims_excess), ONE(trims_cold), ONE(retained_kb),
-		ONE(reclaimed_kb), ONE(restored_kb), ONE(replaced_kb), ONE(short_switch),
-		ONE(topped_up_kb), ONE(short_ensure), ONE(short_fault), ALL(depth_kb),
-		ALL(high_water_kb), ONE(grows_fault_deep),
+		ONE(reclaimed_kb), ONE(restored_kb), ONE(replaced_kb), ONE(late_starts),
+		ALL(depth_kb), ALL(high_water_kb), ONE(grows_fault_deep), ALL(late_us),
 #undef ONE
 #undef ALL
 	};
 	unsigned int i, n;
 
+	_Static_assert(STACK_POLICY_DEPTHS == 32 && STACK_POLICY_DELAYS == 32, "ALL");
 	jsonw_name(json, "stats");
 	jsonw_start_object(json);
 	for (i = 0; i < ARRAY_SIZE(fields); i++) {

@@ -11,7 +11,8 @@
 
 /* Sums that the table, JSON and pictures share. */
 struct memory {
-	unsigned long long	threads, mapped_kb, retained_kb, reserve_kb, kernel_stack_kb;
+	unsigned long long	threads, mapped_kb, retained_kb, kernel_stack_kb;
+	unsigned long long	reserve_kb, pool_kb;	/* not in mapped_kb */
 	bool			has_reserve;
 };
 
@@ -49,6 +50,8 @@ static void read_memory(const struct stacks *s, struct memory *m)
 	m->has_reserve = sum_of("/sys/kernel/debug/stack_policy/reserve", " pages=",
 				&m->reserve_kb);
 	m->reserve_kb *= sysconf(_SC_PAGESIZE) / 1024;
+	sum_of("/sys/kernel/debug/stack_policy/pool", "pages=", &m->pool_kb);
+	m->pool_kb *= sysconf(_SC_PAGESIZE) / 1024;
 }
 
 static void sums_json(unsigned long long threads, unsigned long long mapped_kb,
@@ -95,8 +98,10 @@ static void memory_json(const struct stacks *s, const struct memory *m)
 	jsonw_start_object(json);
 	sums_json(m->threads, m->mapped_kb, m->retained_kb);
 	jsonw_end_object(json);
-	if (m->has_reserve)
+	if (m->has_reserve) {
 		jsonw_lluint_field(json, "reserve_kb", m->reserve_kb);
+		jsonw_lluint_field(json, "pool_kb", m->pool_kb);
+	}
 	jsonw_lluint_field(json, "kernel_stack_kb", m->kernel_stack_kb);
 	jsonw_end_object(json);
 }
@@ -141,6 +146,21 @@ static void bars(const char *title, const __u64 *bins, unsigned int nr)
 	}
 }
 
+/* How long sleepers that were woken had to wait for their stack. */
+static void late_starts(const struct stack_policy_stats *stats)
+{
+	unsigned int i;
+
+	if (!stats->late_starts)
+		return;
+	printf("  woken and started late, by less than ...\n");
+	for (i = 0; i < STACK_POLICY_DELAYS; i++) {
+		if (stats->late_us[i])
+			printf("  %10llu us %8llu\n", 1ULL << i,
+			       (unsigned long long)stats->late_us[i]);
+	}
+}
+
 static void memory_plain(const struct stacks *s, const struct memory *m)
 {
 	unsigned int i, nr;
@@ -157,7 +177,8 @@ static void memory_plain(const struct stacks *s, const struct memory *m)
 	printf("KernelStack in /proc/meminfo, which is without irq: %llu kB\n",
 	       m->kernel_stack_kb);
 	if (m->has_reserve)
-		printf("In neither: the CPUs' reserve of pages, %llu kB\n", m->reserve_kb);
+		printf("In neither: the CPUs' reserve of pages, %llu kB, and the pool for wake-ups, "
+		       "%llu kB\n", m->reserve_kb, m->pool_kb);
 	for (i = 0; i < s->nr; i++) {
 		nr = used_bins(&s->class[i].stats);
 		if (!nr)
@@ -165,6 +186,7 @@ static void memory_plain(const struct stacks *s, const struct memory *m)
 		printf("\n%s: stacks by use, up to ...\n", s->class[i].name);
 		bars("when last switched out", s->class[i].stats.depth_kb, nr);
 		bars("at most, so far", s->class[i].stats.high_water_kb, nr);
+		late_starts(&s->class[i].stats);
 	}
 }
 

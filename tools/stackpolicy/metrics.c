@@ -47,13 +47,7 @@ static const struct metric metrics[] = {
 	METRIC("returned_bytes_total", "counter", "from", "own",
 	       "Stack memory given back at wake-up by origin.",
 	       restored_kb, KB),
-	METRIC("returned_bytes_total", "counter", "from", "reserve", NULL, replaced_kb, KB),
-	METRIC("returned_bytes_total", "counter", "from", "allocator", NULL, topped_up_kb, KB),
-	METRIC("short_total", "counter", "seen_by", "switch",
-	       "Wake-ups that found the reserve short, and who completed the stack.",
-	       short_switch, 1),
-	METRIC("short_total", "counter", "seen_by", "ensure", NULL, short_ensure, 1),
-	METRIC("short_total", "counter", "seen_by", "fault", NULL, short_fault, 1),
+	METRIC("returned_bytes_total", "counter", "from", "pool", NULL, replaced_kb, KB),
 };
 
 static void head(FILE *out, const char *name, const char *type, const char *help)
@@ -92,12 +86,24 @@ static void print_sizes(FILE *out, const struct stacks *s)
 			s->class[i].entry.limit_kb * KB);
 }
 
+/* Up to what the kernel counts in @bin, in the unit of the metric. */
+static double kilobytes(unsigned int bin)
+{
+	return (bin + 1) * KB;
+}
+
+static double power_of_2_microseconds(unsigned int bin)
+{
+	return (1ULL << bin) / 1e6;
+}
+
 /*
- * @field of each class's counters as a histogram. The kernel counts in bins of
- * 1 kB, so the sum of the depths is not known, and none is given.
+ * @field of each class's counters as a histogram. The kernel counts in bins, so
+ * the sum is not known, and none is given.
  */
 static void print_histogram(FILE *out, const struct stacks *s, const char *name,
-			    const char *help, size_t offset)
+			    const char *help, size_t offset, unsigned int nr_bins,
+			    double (*up_to)(unsigned int bin))
 {
 	unsigned int i, bin;
 
@@ -107,10 +113,10 @@ static void print_histogram(FILE *out, const struct stacks *s, const char *name,
 		const char *class = s->class[i].name;
 		__u64 n = 0;
 
-		for (bin = 0; bin < STACK_POLICY_DEPTHS; bin++) {
+		for (bin = 0; bin < nr_bins; bin++) {
 			n += bins[bin];
-			fprintf(out, "stack_policy_%s_bucket{class=\"%s\",le=\"%llu\"} %llu\n",
-				name, class, (bin + 1) * KB, n);
+			fprintf(out, "stack_policy_%s_bucket{class=\"%s\",le=\"%.10g\"} %llu\n",
+				name, class, up_to(bin), n);
 		}
 		fprintf(out, "stack_policy_%s_bucket{class=\"%s\",le=\"+Inf\"} %llu\n", name,
 			class, n);
@@ -140,7 +146,12 @@ static int metrics_show(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(metrics); i++)
 		print_metric(r.file, &s, &metrics[i]);
 	print_histogram(r.file, &s, "exit_depth_bytes", "Exits of threads by deepest use.",
-			offsetof(struct stack_policy_stats, exit_depth_kb));
+			offsetof(struct stack_policy_stats, exit_depth_kb), STACK_POLICY_DEPTHS,
+			kilobytes);
+	print_histogram(r.file, &s, "late_start_seconds",
+			"Wake-ups of sleepers that waited for memory by how long.",
+			offsetof(struct stack_policy_stats, late_us), STACK_POLICY_DELAYS,
+			power_of_2_microseconds);
 	return replace_commit(&r) ? DONE : FAILED;
 }
 

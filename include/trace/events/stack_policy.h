@@ -200,6 +200,34 @@ TRACE_EVENT(stack_reclaim,
 	TP_printk("stacks=%lu bytes=%lu", __entry->stacks, __entry->bytes)
 );
 
+/*
+ * A cold thread was woken @usecs ago, and runs only now, as there was no memory for its
+ * stack. @pid and @comm matter, not the task the event is recorded in.
+ */
+TRACE_EVENT(stack_late,
+
+	TP_PROTO(pid_t pid, u8 class, u64 usecs, const char *comm),
+
+	TP_ARGS(pid, class, usecs, comm),
+
+	TP_STRUCT__entry(
+		__field(pid_t,		pid)
+		__field(u8,		class)
+		__field(u64,		usecs)
+		__array(char,		comm,	TASK_COMM_LEN)
+	),
+
+	TP_fast_assign(
+		__entry->pid	= pid;
+		__entry->class	= class;
+		__entry->usecs	= usecs;
+		strscpy(__entry->comm, comm);
+	),
+
+	TP_printk("pid=%d class=%s usecs=%llu comm=%s", __entry->pid,
+		  show_stack_class(__entry->class), __entry->usecs, __entry->comm)
+);
+
 #endif /* _TRACE_STACK_POLICY_H */
 
 /* This part must be outside protection */

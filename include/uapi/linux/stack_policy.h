@@ -29,6 +29,7 @@ struct stack_policy_entry {
 };
 
 #define STACK_POLICY_DEPTHS	32
+#define STACK_POLICY_DELAYS	32
 
 /*
  * Counters of one class, value of the BPF map "stack_stats". They begin at
@@ -55,14 +56,10 @@ struct stack_policy_stats {
 	__u64	trims_cold;		/* stacks of sleepers cut to what they use */
 	__u64	retained_kb;		/* unmapped now, to be freed or taken back */
 	__u64	reclaimed_kb;		/* freed */
-	/* What a sleeper that was cut was given when it ran again: */
-	__u64	restored_kb;		/* its own pages */
-	__u64	replaced_kb;		/* pages of the reserve */
-	__u64	short_switch;		/* times that the reserve had none */
-	/* and who added what was missing then: */
-	__u64	topped_up_kb;		/* the way back to user mode */
-	__u64	short_ensure;		/* stack_ensure() */
-	__u64	short_fault;		/* an overflow */
+	/* What sleepers that were cut were given when they were woken: */
+	__u64	restored_kb;		/* their own pages */
+	__u64	replaced_kb;		/* others */
+	__u64	late_starts;		/* times that they had to wait for these */
 
 	/*
 	 * Living threads, as of the last walk over all of them: by depth when
@@ -73,6 +70,9 @@ struct stack_policy_stats {
 
 	/* Part of grows_fault: to more than kernel.stack_policy_warn_kb. */
 	__u64	grows_fault_deep;
+
+	/* late_starts by microseconds: [0] below 1, [1] below 2, [2] below 4, ... */
+	__u64	late_us[STACK_POLICY_DELAYS];
 };
 
 #endif /* _UAPI_LINUX_STACK_POLICY_H */

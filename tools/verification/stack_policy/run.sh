@@ -1,33 +1,36 @@
 #!/bin/bash
-# The model holds, and each known-bad variant of it violates an assertion. Needs
-# spin and a C compiler. Usage: run.sh FOLDER
+# Each model holds, and each known-bad variant of it violates an assertion or ends
+# where it may not. Needs spin and a C compiler. Usage: run.sh FOLDER
 set -euo pipefail
-model=$(cd "$(dirname "$0")" && pwd)/slot.pml
+here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 cd "$1"
 
-# explore DEFINE...: look at all states, or up to the first violation.
+# explore MODEL DEFINE...: look at all states, or up to the first violation.
 explore()
 {
 	rm -f pan pan.* ./*.trail
-	spin -a "$@" "$model" > spin.out
+	spin -a "${@:2}" "$1" > spin.out
 	gcc -O2 -w -DSAFETY -o pan pan.c
 	./pan -m200000 > pan.out
 }
 
-explore
-if ! grep -q 'errors: 0' pan.out || grep -Eq 'Search not completed|too small' pan.out; then
-	cat pan.out >&2
-	echo "model: it does not hold" >&2
-	exit 1
-fi
-states=$(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' pan.out)
-mapfile -t variants < <(sed -n 's/^#ifn*def \(BAD_[A-Z_]*\)/\1/p' "$model" | sort -u)
-for variant in "${variants[@]}"; do
-	explore "-D$variant"
-	grep -q 'assertion violated' pan.out || {
-		echo "model: the variant $variant does not fail" >&2
+for model in "$here"/*.pml; do
+	name=$(basename "$model" .pml)
+	explore "$model"
+	if ! grep -q 'errors: 0' pan.out || grep -Eq 'Search not completed|too small' pan.out; then
+		cat pan.out >&2
+		echo "model: $name does not hold" >&2
 		exit 1
-	}
+	fi
+	states=$(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' pan.out)
+	mapfile -t variants < <(sed -n 's/^#ifn*def \(BAD_[A-Z_]*\)/\1/p' "$model" | sort -u)
+	for variant in "${variants[@]}"; do
+		explore "$model" "-D$variant"
+		grep -Eq 'assertion violated|invalid end state' pan.out || {
+			echo "model: $name: the variant $variant does not fail" >&2
+			exit 1
+		}
+	done
+	echo "model: $name: $states states hold, ${#variants[@]} bad variants fail"
 done
-echo "model: $states states hold, ${#variants[@]} bad variants fail"

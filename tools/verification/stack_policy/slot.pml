@@ -5,15 +5,16 @@
  * variants, which has to fail.
  *
  * Claims, as assertions: the thread never touches a page that is not its
- * stack's, finds in a frame what it has put there, and after a switch has the
- * slot that it had before, or is known to be short of it.
+ * stack's, finds in a frame what it has put there, and has the slot that it had
+ * before whenever it is switched to.
  *
  * Not in here: a second slot (what is mapped is one run), readers and their
  * references, faults in the middle of a step, exit and the use of the stack by
  * another thread.
  *
- * Two CPUs with a TLB each, the thread on one of them, a trimmer, a reclaimer,
- * and somebody who uses pages that are free. Each atomic step here is one
+ * Two CPUs with a TLB each, the thread on one of them, a trimmer, a reclaimer, who
+ * wakes the thread, and somebody who uses pages that are free. How wake-ups, freezer and
+ * trimmer share the thread's state is in wake.pml. Each atomic step here is one
  * there: a cmpxchg of the PTE, an INVLPG, the handler of an IPI. Loads and stores are
  * taken in program order, as x86 and the locked operations make them.
  */
@@ -42,7 +43,8 @@ bool live;				/* the slot is in use: above SP */
 bool was_live;				/* the same, when it was switched out last */
 byte flushed_cpu = NOBODY;
 bool tif;				/* TIF_KSTACK */
-bool want;				/* trimmed by the other: restore */
+bool want;				/* cold: to be completed before it is runnable */
+bool was_cold;				/* the same until it runs, for the assertion */
 
 /* A CPU may load a translation whenever there is one. */
 inline load(c)
@@ -111,7 +113,7 @@ inline pop()
 
 proctype thread()
 {
-	bool passing, had;
+	bool passing;
 	byte c;
 
 	do
@@ -144,18 +146,18 @@ proctype thread()
 	:: running -> atomic { running = false; was_live = live }
 
 	/* And is switched to, on any CPU. */
-	:: !running ->
+	:: !running && !blocked ->
 		atomic {
 			if
 			:: c = 0
 			:: c = 1
 			fi;
-			blocked = false;
 			running = true;
 			cpu = c;
-			irqs_off[c] = true;
-			had = want
+			irqs_off[c] = true
 		};
+		assert(!was_cold || state == PRESENT);
+		was_cold = false;
 		/* Before the hook: frames of the switch itself may get there. */
 		if
 		:: !live -> atomic { push(); passing = live }
@@ -163,16 +165,6 @@ proctype thread()
 		fi;
 		if
 		:: tif ->
-			/* kstack_restore(); the reserve may have run out above. */
-			if
-#ifdef BAD_NO_RESTORE
-			:: want -> want = false
-#else
-			:: want -> atomic { grow() };
-				if :: state == PRESENT -> want = false :: else fi
-#endif
-			:: skip
-			fi;
 #ifndef BAD_NO_SWITCH_FLUSH
 			/* kstack_flush_retained() */
 			if
@@ -183,12 +175,11 @@ proctype thread()
 #endif
 			flushed_cpu = cpu;
 			if
-			:: state != RETAINED && state != ASKED && !want -> tif = false
+			:: state != RETAINED && state != ASKED -> tif = false
 			:: else
 			fi
 		:: else
 		fi;
-		assert(!had || state == PRESENT || (want && tif));
 		/* And have left when interrupts are on again. */
 		if
 		:: passing -> atomic { pop(); passing = false }
@@ -206,12 +197,34 @@ proctype trimmer()
 	/* Off the runqueue is not off the CPU: goes by the SP of the last switch. */
 	:: atomic { (blocked || dequeued) && !was_live && state == PRESENT ->
 #else
-	:: atomic { blocked && !live && state == PRESENT ->
+	:: atomic { blocked && !live && !want && state == PRESENT ->
 #endif
-			state = RETAINED; tif = true; want = true;
+			state = RETAINED; tif = true; want = true; was_cold = true;
 #ifndef BAD_KEEP_FLUSHED_CPU
 			flushed_cpu = NOBODY
 #endif
+		}
+	od
+}
+
+/*
+ * try_to_wake_up(), or who brings pages: pi_lock is held, so one step. The thread does not
+ * run, so it does not matter on which CPU. Without a page it waits.
+ */
+proctype waker()
+{
+	do
+	:: atomic { blocked && !want -> blocked = false }
+	:: atomic { blocked && want ->
+			grow();
+			if
+			:: state == PRESENT -> want = false; blocked = false
+#ifdef BAD_WAKE_SHORT
+			:: else -> want = false; blocked = false
+#else
+			:: else
+#endif
+			fi
 		}
 	od
 }
@@ -285,6 +298,6 @@ init
 		owner[0] = FREE; owner[1] = FREE;
 		tlb[0] = NONE; tlb[1] = NONE;
 		running = true;
-		run thread(); run trimmer(); run reclaimer(); run other(); run speculation()
+		run thread(); run trimmer(); run waker(); run reclaimer(); run other(); run speculation()
 	}
 }

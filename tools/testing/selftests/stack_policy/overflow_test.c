@@ -30,7 +30,6 @@
 
 #define DISK		"/dev/vda"
 #define SITES		"/sys/kernel/debug/stack_policy/sites"
-#define FAIL		"/sys/kernel/debug/fail_kstack_refill/"
 #define GROUP		CGROUP "overflow_test/"
 #define VECTOR_DEVICE	0x21		/* devices' vectors: from here */
 #define VECTOR_TIMER	0xec		/* to here; then the timer */
@@ -809,18 +808,18 @@ TEST_F(overflow, refill_is_tried_again)
 	int cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned long failed;
 
-	if (access(FAIL, X_OK))
+	if (access(FAIL_REFILL, X_OK))
 		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
 	ASSERT_TRUE(wait_for_full_reserves());
-	ASSERT_OK(spit(FAIL "verbose", "0"));
-	ASSERT_OK(spit(FAIL "times", "-1"));
-	ASSERT_OK(spit(FAIL "probability", "100"));
+	ASSERT_OK(spit(FAIL_REFILL "verbose", "0"));
+	ASSERT_OK(spit(FAIL_REFILL "times", "-1"));
+	ASSERT_OK(spit(FAIL_REFILL "probability", "100"));
 	EXPECT_OK(spit(MODULE "ensure", "28000"));
 	/* By now interrupts and ticks have tried for each page, or do so once more. */
 	failed = refills_failed();
 	EXPECT_TRUE(wait_until(refills_failed() >= failed + 6));
 	EXPECT_GT(cpus, full_reserves());
-	ASSERT_OK(spit(FAIL "probability", "0"));
+	ASSERT_OK(spit(FAIL_REFILL "probability", "0"));
 	ASSERT_TRUE(wait_for_full_reserves());
 }
 

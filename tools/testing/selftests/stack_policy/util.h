@@ -30,6 +30,9 @@
 #define TRACING	"/sys/kernel/tracing/"
 #define CGROUP	"/sys/fs/cgroup/"
 #define RESERVE	"/sys/kernel/debug/stack_policy/reserve"
+#define POOL	"/sys/kernel/debug/stack_policy/pool"
+#define TRIM	"/sys/kernel/debug/stack_policy/trim"
+#define FAIL_REFILL "/sys/kernel/debug/fail_kstack_refill/"
 
 /* As in linux/stack_policy.h, which this must also build without. */
 enum { TASK, KTHREAD, KTHREAD_BIG, KVM_VCPU, USER_WORKER, IRQ, NR_CLASSES };
@@ -38,9 +41,8 @@ struct stats {
 	unsigned long long threads, mapped_kb, grows_ensure, grows_fault, grows_class;
 	unsigned long long failed_nomem, failed_limit, exit_depth_kb[32], uncharged_kb;
 	unsigned long long trims_excess, trims_cold, retained_kb, reclaimed_kb;
-	unsigned long long restored_kb, replaced_kb, short_switch, topped_up_kb;
-	unsigned long long short_ensure, short_fault, depth_kb[32], high_water_kb[32];
-	unsigned long long grows_fault_deep;
+	unsigned long long restored_kb, replaced_kb, late_starts;
+	unsigned long long depth_kb[32], high_water_kb[32], grows_fault_deep, late_us[32];
 };
 
 /*
@@ -296,6 +298,59 @@ static inline int full_reserves(void)
 static inline bool wait_for_full_reserves(void)
 {
 	return wait_until(full_reserves() == sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+static inline long of_thread(pid_t tid, const char *key)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/stack_policy", tid);
+	return number(path, key);
+}
+
+/* Wait until @tid's @key is @value. Return: what it is. */
+static inline long wait_for(pid_t tid, const char *key, long value)
+{
+	long now;
+
+	wait_until((now = of_thread(tid, key)) == value);
+	return now;
+}
+
+/* Wait until @pid's status says so. Return: whether it does. */
+static inline bool in_state(pid_t pid, const char *state)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	return wait_until(strstr(slurp(path), state));
+}
+
+static inline bool asleep(pid_t pid)
+{
+	return in_state(pid, "State:\tS");
+}
+
+static inline void reap(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+/* Until it has been trimmed while it slept. Return: whether it has. */
+static inline bool trim_child(pid_t child)
+{
+	return wait_until(!checked(spit(TRIM, "1")) && of_thread(child, "trims_cold") > 0);
+}
+
+/* A child that sleeps in the kernel. */
+static inline pid_t sleeping_child(void)
+{
+	pid_t child = must_fork();
+
+	while (!child)
+		pause();
+	return child;
 }
 
 static inline int clear_trace(void)

@@ -254,7 +254,7 @@ static void measure_threads(int nr)
 	show_walk(nr);
 	end(thread, nr);
 	to = task_stats();
-	show_for(nr, "short", to.short_switch - from.short_switch);
+	show_for(nr, "late", to.late_starts - from.late_starts);
 	show_for(nr, "overflows", to.grows_fault - from.grows_fault);
 	free(thread);
 	munmap(stacks, (size_t)nr * STACK);

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A thread whose stack was trimmed while it slept has all of it back before it
+ * becomes runnable. Who wakes it does that, with the stack's own pages and with those of
+ * a pool. If there are not enough, the thread waits in a queue until somebody has
+ * brought them: it starts late, and never runs short. How that fits into the
+ * scheduler's states, and why it makes progress: "Waking up" in
+ * Documentation/mm/stack-policy.rst.
+ */
+#define pr_fmt(fmt) "kstack: " fmt
+
+#include <linux/gfp.h>
+#include <linux/highmem.h>
+#include <linux/init.h>
+#include <linux/kstack.h>
+#include <linux/kthread.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
+#include <linux/spinlock.h>
+#include <linux/stack_policy.h>
+#include <linux/timekeeping.h>
+
+#include "kstack.h"
+
+/*
+ * Pages that wake-ups can have at once: enough for one thread and a part of what is owed to
+ * all, so that a machine with few cold threads does not keep what it has saved.
+ */
+#define POOL_MAX	(64 + 8 * num_possible_cpus())
+#define POOL_PART	4
+/* More than this many are not zeroed in one interrupt. */
+#define FILL_IN_IRQ	16
+/* While there is no page to be had. */
+#define RETRY		(HZ / 50 ?: 1)
+
+/* Protects what follows. Innermost: it is taken in wake-ups, below pi_lock. */
+static DEFINE_RAW_SPINLOCK(wake_lock);
+/* Zeroed pages. */
+static LIST_HEAD(pool);
+static unsigned int nr_pool;
+/* Stacks of threads that were woken and lack pages. First come, first served. */
+static LIST_HEAD(waiting);
+static unsigned int nr_waiting;
+/* Pages that cold threads do not have and will get. */
+static unsigned long nr_owed;
+
+static void hand_out_fn(struct kthread_work *work);
+static void allocate_fn(struct kthread_work *work);
+
+/* One that never waits for memory, and one that does, and then calls the OOM killer. */
+static struct kthread_worker *hand_out_worker __ro_after_init;
+static struct kthread_worker *allocate_worker __ro_after_init;
+static DEFINE_KTHREAD_DELAYED_WORK(hand_out, hand_out_fn);
+static DEFINE_KTHREAD_DELAYED_WORK(allocate, allocate_fn);
+
+static unsigned long pool_target(void)
+{
+	unsigned long owed = READ_ONCE(nr_owed);
+
+	/* Who waits is owed something. */
+	return owed ? min_t(unsigned long, KSTACK_PAGES + owed / POOL_PART, POOL_MAX) : 0;
+}
+
+static void pool_add(struct page *page)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&wake_lock, flags);
+	list_add(&page->lru, &pool);
+	nr_pool++;
+	raw_spin_unlock_irqrestore(&wake_lock, flags);
+}
+
+static struct page *pool_take(void)
+{
+	struct page *page = list_first_entry_or_null(&pool, struct page, lru);
+
+	lockdep_assert_held(&wake_lock);
+	if (page) {
+		list_del(&page->lru);
+		nr_pool--;
+	}
+	return page;
+}
+
+/* @nr pages at most. False if one is missing that could not be had. */
+static bool pool_fill(gfp_t gfp, unsigned int nr)
+{
+	while (nr-- && READ_ONCE(nr_pool) < pool_target()) {
+		struct page *page = kstack_refill_fails() ? NULL :
+			alloc_page(gfp | __GFP_ZERO | __GFP_NOWARN);
+
+		if (!page)
+			return false;
+		pool_add(page);
+	}
+	return true;
+}
+
+/* What threads that have ended need no more. */
+static void pool_shrink(void)
+{
+	for (;;) {
+		struct page *page = NULL;
+		unsigned long flags;
+
+		raw_spin_lock_irqsave(&wake_lock, flags);
+		if (nr_pool > pool_target())
+			page = pool_take();
+		raw_spin_unlock_irqrestore(&wake_lock, flags);
+		if (!page)
+			return;
+		__free_page(page);
+	}
+}
+
+/**
+ * kstack_donate - give a page of a stack to those that wait for one
+ * @page: that nobody has any more, with what was written there
+ *
+ * Return: false if nobody does, and the page is the caller's still.
+ */
+bool kstack_donate(struct page *page)
+{
+	if (list_empty(&waiting) || READ_ONCE(nr_pool) >= READ_ONCE(nr_owed))
+		return false;
+	clear_highpage(page);
+	pool_add(page);
+	return true;
+}
+
+/*
+ * What was taken from a thread that sleeps: its own pages first, which are right by
+ * whatever translation some TLB has, then fresh ones, of which no TLB has any.
+ * From another CPU, as the thread does not run. False if there are not enough.
+ */
+static bool kstack_complete(struct kstack *ks, bool from_pool)
+{
+	unsigned long low, to = kstack_top(ks) - ks->want;
+
+	lockdep_assert_held(&ks->task->pi_lock);
+	lockdep_assert_held(&wake_lock);
+	while ((low = kstack_low(ks)) > to) {
+		struct page *page = NULL;
+
+		if (kstack_take_back(ks, low - PAGE_SIZE)) {
+			this_cpu_inc(ks->stats->restored);
+			nr_owed--;
+			continue;
+		}
+		if (from_pool)
+			page = pool_take();
+		if (!page)
+			break;
+		if (WARN_ON_ONCE(!kstack_install(ks, low - PAGE_SIZE, page))) {
+			kstack_reserve_put(page);
+			break;
+		}
+		this_cpu_inc(ks->stats->replaced);
+		nr_owed--;
+		/* Counts pages only once, and has the pool refilled. */
+		kstack_charge_later(ks);
+	}
+	kstack_note_low(ks);
+	if (low > to)
+		return false;
+	ks->want = 0;
+	return true;
+}
+
+/*
+ * A thread that sleeps has been trimmed from @mapped bytes: from here on it is not woken
+ * before it has them again. With pi_lock held.
+ */
+void kstack_make_cold(struct task_struct *task, unsigned int mapped, unsigned int nr)
+{
+	lockdep_assert_held(&task->pi_lock);
+	task->kstack->want = mapped;
+	task->saved_state = task->__state;
+	WRITE_ONCE(task->__state, TASK_COLD);
+	raw_spin_lock(&wake_lock);
+	nr_owed += nr;
+	raw_spin_unlock(&wake_lock);
+}
+
+/* After that, and without the lock: there should be something to wake it with. */
+void kstack_made_cold(void)
+{
+	if (READ_ONCE(nr_pool) < pool_target())
+		kthread_queue_delayed_work(hand_out_worker, &hand_out, 0);
+}
+
+/* Is the stack trimmed, or was a moment ago? */
+bool kstack_is_cold(const struct kstack *ks)
+{
+	return READ_ONCE(ks->want);
+}
+
+/**
+ * stack_policy_wake - may a sleeper whose saved state was woken be run now?
+ * @task: with its pi_lock held; cold, frozen, or both
+ *
+ * One that is cold is completed, and its state is the saved one again. If that cannot
+ * be it is queued, and woken when it is. A frozen one has to be thawed before.
+ *
+ * Context: any that may wake threads; pages are neither allocated nor charged here.
+ * Return: true to go on with an ordinary wake-up; false to note it only.
+ */
+bool stack_policy_wake(struct task_struct *task)
+{
+	struct kstack *ks = task->kstack;
+	bool complete;
+
+	if (READ_ONCE(task->__state) != TASK_COLD)
+		return false;
+	raw_spin_lock(&wake_lock);
+	/* Who came before has the pages. */
+	complete = kstack_complete(ks, list_empty(&waiting));
+	if (!complete) {
+		ks->late_since = ktime_get_mono_fast_ns();
+		list_add_tail(&ks->waiting, &waiting);
+		nr_waiting++;
+	}
+	raw_spin_unlock(&wake_lock);
+	if (!complete) {
+		kstack_refill_surely();
+		return false;
+	}
+	WRITE_ONCE(task->__state, task->saved_state);
+	task->saved_state = TASK_RUNNING;
+	return true;
+}
+
+/**
+ * stack_policy_freeze - freeze a cold thread where it sleeps
+ * @task: with its pi_lock held
+ *
+ * Return: %TASK_FROZEN, or 0 if it has to be woken to freeze.
+ */
+int stack_policy_freeze(struct task_struct *task)
+{
+	if (!(task->saved_state & TASK_FREEZABLE))
+		return 0;
+	WRITE_ONCE(task->__state, TASK_COLD | TASK_FROZEN);
+	return TASK_FROZEN;
+}
+
+/**
+ * stack_policy_thaw - let a cold thread that was frozen sleep on
+ * @task: with its pi_lock held
+ *
+ * Return: 1, or 0 if it was woken meanwhile, and has to be by %TASK_FROZEN now.
+ */
+int stack_policy_thaw(struct task_struct *task)
+{
+	WRITE_ONCE(task->__state, TASK_COLD);
+	if (task->saved_state != TASK_RUNNING)
+		return 1;
+	task->saved_state = TASK_FROZEN;
+	return 0;
+}
+
+static int kstack_warm_fn(struct task_struct *task, void *data)
+{
+	struct kstack *ks = task->kstack;
+	kstack_may_trim_fn must = data;
+	bool complete;
+
+	if (!ks->want || !must(task))
+		return 0;
+	raw_spin_lock(&wake_lock);
+	complete = list_empty(&ks->waiting) && kstack_complete(ks, list_empty(&waiting));
+	raw_spin_unlock(&wake_lock);
+	if (!complete)
+		return 0;
+	if (task->__state & TASK_FROZEN) {
+		/* As the freezer has it. */
+		WRITE_ONCE(task->__state, TASK_FROZEN);
+	} else {
+		WRITE_ONCE(task->__state, task->saved_state);
+		task->saved_state = TASK_RUNNING;
+	}
+	return 1;
+}
+
+/**
+ * kstack_warm - complete a cold thread that goes on sleeping
+ * @task: the thread; the caller has its stack from try_get_task_stack()
+ * @must: asked with the thread's pi_lock held: does it have to be complete?
+ *
+ * Context: process; does not sleep.
+ * Return: false if it was not, or there are no pages for it now.
+ */
+bool kstack_warm(struct task_struct *task, kstack_may_trim_fn must)
+{
+	return task_call_func(task, kstack_warm_fn, must);
+}
+
+static int complete_first_fn(struct task_struct *task, void *data)
+{
+	struct kstack *ks = task->kstack;
+	bool complete;
+
+	raw_spin_lock(&wake_lock);
+	complete = kstack_complete(ks, true);
+	if (complete) {
+		list_del_init(&ks->waiting);
+		nr_waiting--;
+	}
+	raw_spin_unlock(&wake_lock);
+	return complete;
+}
+
+/* Does not end before somebody has woken it, which is who takes it off the queue. */
+static struct task_struct *first_waiting(void)
+{
+	struct task_struct *task = NULL;
+	unsigned long flags;
+	struct kstack *ks;
+
+	raw_spin_lock_irqsave(&wake_lock, flags);
+	ks = list_first_entry_or_null(&waiting, struct kstack, waiting);
+	if (ks)
+		task = get_task_struct(ks->task);
+	raw_spin_unlock_irqrestore(&wake_lock, flags);
+	return task;
+}
+
+static void note_late(struct kstack *ks)
+{
+	u64 usecs = (ktime_get_mono_fast_ns() - ks->late_since) / NSEC_PER_USEC;
+	unsigned int log = min(fls64(usecs), KSTACK_DELAYS - 1);
+
+	ks->late_starts++;
+	this_cpu_inc(ks->stats->late_starts);
+	this_cpu_inc(ks->stats->late[log]);
+	stack_policy_record_late(ks, usecs);
+}
+
+/* Wake those that there are pages for. Return: false if there are none for the first. */
+static bool wake_waiting(void)
+{
+	struct task_struct *task;
+
+	while ((task = first_waiting())) {
+		bool complete = task_call_func(task, complete_first_fn, NULL);
+
+		if (complete) {
+			note_late(task->kstack);
+			wake_up_state(task, TASK_COLD);
+		}
+		put_task_struct(task);
+		if (!complete)
+			return false;
+		pool_fill(GFP_NOWAIT, KSTACK_PAGES);
+		cond_resched();
+	}
+	return true;
+}
+
+/*
+ * Hands out pages to who waits, the first one first. Waits for nobody, so that whatever
+ * becomes free gets there while the other worker is stuck in reclaim. If there is
+ * nothing, what sleepers have is taken, however short they have slept.
+ */
+static void hand_out_fn(struct kthread_work *work)
+{
+	bool filled = pool_fill(GFP_NOWAIT, POOL_MAX);
+
+	if (wake_waiting()) {
+		pool_shrink();
+		if (!filled)
+			kthread_queue_delayed_work(hand_out_worker, &hand_out, HZ);
+		return;
+	}
+	kthread_queue_delayed_work(allocate_worker, &allocate, 0);
+	stack_policy_trim_sleepers();
+	kstack_reclaim();
+	kthread_queue_delayed_work(hand_out_worker, &hand_out,
+				   READ_ONCE(nr_pool) ? 0 : RETRY);
+}
+
+/* Brings a page for who waits, whatever it takes: reclaim, and at last the OOM killer. */
+static void allocate_fn(struct kthread_work *work)
+{
+	while (!list_empty(&waiting)) {
+		if (!pool_fill(GFP_KERNEL, 1)) {
+			kthread_queue_delayed_work(allocate_worker, &allocate, RETRY);
+			return;
+		}
+		kthread_mod_delayed_work(hand_out_worker, &hand_out, 0);
+		/* Enough, unless others are faster. */
+		if (READ_ONCE(nr_pool) >= KSTACK_PAGES)
+			return;
+	}
+}
+
+/*
+ * After pages were taken in a wake-up, or there were none: in hard interrupt
+ * context, or process context.
+ */
+void kstack_wake_catch_up(void)
+{
+	if (!hand_out_worker)
+		return;
+	if (!pool_fill(GFP_NOWAIT, FILL_IN_IRQ) || !list_empty(&waiting) ||
+	    READ_ONCE(nr_pool) != pool_target())
+		kthread_mod_delayed_work(hand_out_worker, &hand_out, 0);
+}
+
+/* A snapshot. */
+void kstack_pool_read(struct kstack_pool_stats *stats)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&wake_lock, flags);
+	stats->pages = nr_pool;
+	stats->owed = nr_owed;
+	stats->waiting = nr_waiting;
+	raw_spin_unlock_irqrestore(&wake_lock, flags);
+}
+
+/* Without them no thread goes cold. */
+bool kstack_can_wake(void)
+{
+	return hand_out_worker && allocate_worker;
+}
+
+static struct kthread_worker * __init create(const char *name)
+{
+	struct kthread_worker *worker = kthread_create_worker(KTW_BIG_STACK, name);
+
+	if (IS_ERR(worker)) {
+		pr_err("no thread %s (%pe), stacks of sleepers stay as they are\n", name,
+		       worker);
+		return NULL;
+	}
+	set_user_nice(worker->task, MIN_NICE);
+	return worker;
+}
+
+static int __init kstack_wake_init(void)
+{
+	hand_out_worker = create("kstack_wake");
+	allocate_worker = create("kstack_alloc");
+	return 0;
+}
+core_initcall(kstack_wake_init);
+
+#if IS_ENABLED(CONFIG_STACK_POLICY_KUNIT_TEST)
+#include "kstack_wake_test.c"
+#endif

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a thread was given it has while it runs: cold threads that are woken by
+ * whatever wakes threads, with memory and without. Needs stack_policy_testmod.ko.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/stddef.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "util.h"
+
+#define NR	200
+#define GROUP	CGROUP "wake_test/"
+
+FIXTURE(wake) { };
+FIXTURE_SETUP(wake)
+{
+	if (access(MODULE "nap", W_OK) || access(TRIM, W_OK))
+		SKIP(return, "stack_policy_testmod.ko is not loaded");
+	ASSERT_OK(spit(TABLE, "default"));
+	ASSERT_OK(spit(COLD_SECS, "0"));
+}
+FIXTURE_TEARDOWN(wake)
+{
+	spit(COLD_SECS, "10");
+	/* Of a test that did not get to it. */
+	spit(FAIL_REFILL "probability", "0");
+	spit(TRACING "events/stack_policy/enable", "0");
+}
+
+/* What is to wake others must not be one of those that have to wait. */
+static int be_real_time(pid_t pid)
+{
+	struct sched_param param = { .sched_priority = 1 };
+
+	return checked(sched_setscheduler(pid, SCHED_FIFO, &param));
+}
+
+/* All pages but those of other sleepers, and those at hand. */
+static int no_pages(bool none)
+{
+	return spit(FAIL_REFILL "verbose", "0") ?: spit(FAIL_REFILL "times", "-1") ?:
+	       spit(FAIL_REFILL "probability", none ? "100" : "0");
+}
+
+static bool all_cold(int nr, unsigned long long trims)
+{
+	return wait_until(!checked(spit(TRIM, "1")) && class_stats(TASK).trims_cold >= trims + nr);
+}
+
+/* How many threads of this process sleep, by what people are shown. */
+static int shown_asleep(void)
+{
+	char path[64];
+	int n = 0;
+
+	for (pid_t tid = getpid(); tid < getpid() + 2 * NR; tid++) {
+		snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+		n += !!strstr(slurp(path), "State:\tS");
+	}
+	return n;
+}
+
+/* For ten seconds there is no memory. Nobody runs without his stack, and then all do. */
+TEST_F(wake, nobody_runs_short)
+{
+	static pthread_t threads[NR];
+	unsigned long long late = 0;
+	struct stats before, after;
+	long waiting;
+	int ends[2];
+
+	if (access(FAIL_REFILL, X_OK))
+		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
+	ASSERT_OK(clear_trace());
+	ASSERT_OK(spit(TRACING "events/stack_policy/stack_late/enable", "1"));
+	before = class_stats(TASK);
+	ASSERT_OK(start_sleepers(threads, NR, ends));
+	ASSERT_TRUE(all_cold(NR, before.trims_cold));
+	ASSERT_LE(NR * 2, number(POOL, "owed"));
+	be_real_time(0);
+	before = class_stats(TASK);
+	ASSERT_OK(no_pages(true));
+	close(ends[1]);
+	EXPECT_TRUE(wait_until(number(POOL, "waiting") > NR / 4));
+	sleep(10);
+	waiting = number(POOL, "waiting");
+	EXPECT_LT(NR / 4, waiting);
+	EXPECT_LE(waiting, shown_asleep());
+	EXPECT_OK(no_pages(false));
+	for (int i = 0; i < NR; i++)
+		pthread_join(threads[i], NULL);
+	close(ends[0]);
+	after = class_stats(TASK);
+	EXPECT_LE(waiting, after.late_starts - before.late_starts);
+	/* 2^23 microseconds and more. */
+	for (int i = 24; i < 32; i++)
+		late += after.late_us[i] - before.late_us[i];
+	EXPECT_LE(waiting, late);
+	EXPECT_EQ(before.grows_fault, after.grows_fault);
+	EXPECT_EQ(0, number(POOL, "waiting"));
+	EXPECT_LE(1, traced("stack_late: pid="));
+	TH_LOG("%ld of %d waited, %llu started late", waiting, NR,
+	       after.late_starts - before.late_starts);
+}
+
+/* Who waits for his stack is not lost to a signal: dies when there is one. */
+TEST_F(wake, killed_while_it_waits)
+{
+	pid_t children[NR];
+	struct stats before;
+
+	if (access(FAIL_REFILL, X_OK))
+		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
+	before = class_stats(TASK);
+	for (int i = 0; i < NR; i++)
+		children[i] = sleeping_child();
+	be_real_time(0);
+	ASSERT_TRUE(all_cold(NR, before.trims_cold));
+	ASSERT_OK(no_pages(true));
+	for (int i = 0; i < NR; i++)
+		kill(children[i], SIGUSR2);
+	EXPECT_TRUE(wait_until(number(POOL, "waiting") > NR / 4));
+	for (int i = 0; i < NR; i++)
+		kill(children[i], SIGKILL);
+	EXPECT_LT(NR / 4, number(POOL, "waiting"));
+	EXPECT_OK(no_pages(false));
+	for (int i = 0; i < NR; i++)
+		EXPECT_EQ(children[i], checked(waitpid(children[i], NULL, 0)));
+	EXPECT_EQ(before.grows_fault, class_stats(TASK).grows_fault);
+}
+
+/* Given back by who has slept a moment only: the sysctl says never, and there is no page. */
+TEST_F(wake, others_give_what_they_do_not_use)
+{
+	static pthread_t threads[NR];
+	struct stats before, after;
+	int ends[2], first[2];
+	pid_t child;
+
+	if (access(FAIL_REFILL, X_OK))
+		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
+	before = class_stats(TASK);
+	child = must_fork();
+	if (!child)
+		_exit(start_sleepers(threads, NR / 2, first) || (pause(), 0));
+	ASSERT_TRUE(all_cold(NR / 2, before.trims_cold));
+	ASSERT_OK(start_sleepers(threads, NR, ends));
+	be_real_time(0);
+	before = class_stats(TASK);
+	ASSERT_OK(no_pages(true));
+	kill(child, SIGKILL);
+	/* All of them run and end, with pages of ours. */
+	EXPECT_EQ(child, checked(waitpid(child, NULL, 0)));
+	after = class_stats(TASK);
+	EXPECT_OK(no_pages(false));
+	EXPECT_LT(0, after.trims_cold - before.trims_cold);
+	EXPECT_EQ(before.grows_fault, after.grows_fault);
+	stop_sleepers(threads, NR, ends);
+}
+
+static void *sleeps_twice(void *pipes)
+{
+	int *fd = pipes;
+	char byte;
+
+	checked(read(fd[0], &byte, 1));
+	checked(read(fd[1], &byte, 1));
+	return NULL;
+}
+
+/*
+ * What a stack gets back is charged by force. So its cgroup may exceed its limit by that, and
+ * not by more than it would have had with stacks that are never trimmed; the next one who
+ * asks pays for it.
+ */
+TEST_F(wake, in_a_full_cgroup)
+{
+	static pthread_t threads[NR];
+	struct stats before = class_stats(TASK);
+	int wakes[2], ends[2], fds[2], report[2], status = -1;
+	long max, peak;
+	pthread_attr_t attr;
+	pid_t child;
+	char byte;
+
+	spit(CGROUP "cgroup.subtree_control", "+memory");
+	ASSERT_OK(mkdir(GROUP, 0755));
+	ASSERT_OK(pipe(wakes));
+	ASSERT_OK(pipe(ends));
+	ASSERT_OK(pipe(report));
+	child = must_fork();
+	if (!child) {
+		close(wakes[1]);
+		fds[0] = wakes[0];
+		fds[1] = ends[0];
+		pthread_attr_init(&attr);
+		pthread_attr_setstacksize(&attr, 64 * 1024);
+		if (checked(spit(GROUP "cgroup.procs", "0")))
+			_exit(1);
+		for (int i = 0; i < NR; i++)
+			if (checked(-pthread_create(&threads[i], &attr, sleeps_twice, fds)))
+				_exit(1);
+		checked(write(report[1], "x", 1));
+		/* With the others. Then it asks for more than there is. */
+		checked(read(wakes[0], &byte, 1));
+		checked(read(ends[0], &byte, 1));
+		memset(mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			    -1, 0), 1, 8 << 20);
+		_exit(0);
+	}
+	close(report[1]);
+	EXPECT_EQ(1, checked(read(report[0], &byte, 1)));
+	EXPECT_TRUE(all_cold(NR, before.trims_cold));
+	EXPECT_TRUE(wait_until(!class_stats(TASK).retained_kb));
+	/* A page or two for what is charged beside stacks. */
+	max = atol(slurp(GROUP "memory.current")) + 256 * 1024;
+	ASSERT_OK(spit_number(GROUP "memory.max", max));
+	max = atol(slurp(GROUP "memory.max"));
+	close(wakes[1]);
+	EXPECT_TRUE(wait_until(number(GROUP "memory.stat", "kernel_stack") >= NR * 12288));
+	peak = atol(slurp(GROUP "memory.peak"));
+	EXPECT_LT(max, peak);
+	EXPECT_GT(max + NR * 8192, peak);
+	EXPECT_EQ(0, number(GROUP "memory.events", "oom_kill"));
+	checked(write(ends[1], "x", 1));
+	for (int i = 0; i < NR; i++)
+		checked(write(ends[1], "x", 1));
+	EXPECT_EQ(child, checked(waitpid(child, &status, 0)));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_LE(1, number(GROUP "memory.events", "oom_kill"));
+	TH_LOG("%ld kB beyond a limit of %ld kB", (peak - max) / 1024, max / 1024);
+	ASSERT_OK(remove_group(GROUP));
+}
+
+/* Cold by now, and complete soon, without having run. */
+static const char *becomes(int (*what)(pid_t pid), pid_t pid)
+{
+	char path[64];
+	long switches;
+
+	if (!trim_child(pid) || of_thread(pid, "mapped_kb") != 4)
+		return "it is not cold";
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	switches = number(path, "\nvoluntary_ctxt_switches");
+	if (what(pid))
+		return "it cannot become that";
+	if (wait_for(pid, "mapped_kb", 12) != 12)
+		return "it stays cold";
+	if (number(path, "\nvoluntary_ctxt_switches") != switches)
+		return "it has run";
+	if (spit(TRIM, "1") || of_thread(pid, "mapped_kb") != 12)
+		return "it is cold again";
+	return "";
+}
+
+TEST_F(wake, real_time_does_not_wait)
+{
+	pid_t child = sleeping_child();
+
+	EXPECT_STREQ("", becomes(be_real_time, child));
+	reap(child);
+}
+
+static int locks[2];
+
+static int lock_memory(pid_t pid)
+{
+	return checked(write(locks[1], "x", 1)) != 1;
+}
+
+static void *locker(void *nothing)
+{
+	static char page[4096];
+	char byte;
+
+	checked(read(locks[0], &byte, 1));
+	checked(mlock(page, sizeof(page)));
+	pause();
+	return NULL;
+}
+
+/* Another thread of its process does. */
+TEST_F(wake, locked_memory_does_not_wait)
+{
+	pthread_t thread;
+	pid_t child;
+
+	ASSERT_OK(pipe(locks));
+	child = must_fork();
+	if (!child) {
+		checked(-pthread_create(&thread, NULL, locker, NULL));
+		for (;;)
+			pause();
+	}
+	EXPECT_STREQ("", becomes(lock_memory, child));
+	reap(child);
+}
+
+TEST_F(wake, ptrace_stops_it)
+{
+	pid_t child = sleeping_child();
+	int status = 0;
+
+	EXPECT_TRUE(trim_child(child));
+	EXPECT_TRUE(asleep(child));
+	ASSERT_OK(ptrace(PTRACE_SEIZE, child, 0, 0));
+	ASSERT_OK(ptrace(PTRACE_INTERRUPT, child, 0, 0));
+	EXPECT_EQ(child, checked(waitpid(child, &status, 0)));
+	EXPECT_TRUE(WIFSTOPPED(status));
+	EXPECT_EQ(12, of_thread(child, "mapped_kb"));
+	EXPECT_TRUE(in_state(child, "State:\tt"));
+	EXPECT_OK(ptrace(PTRACE_DETACH, child, 0, 0));
+	EXPECT_TRUE(asleep(child));
+	reap(child);
+}
+
+TEST_F(wake, stop_and_continue)
+{
+	pid_t child = sleeping_child();
+	int status = 0;
+
+	EXPECT_TRUE(trim_child(child));
+	kill(child, SIGSTOP);
+	EXPECT_EQ(child, checked(waitpid(child, &status, WUNTRACED)));
+	EXPECT_TRUE(WIFSTOPPED(status));
+	EXPECT_EQ(12, of_thread(child, "mapped_kb"));
+	kill(child, SIGCONT);
+	EXPECT_TRUE(asleep(child));
+	reap(child);
+}
+
+/* The lock is handed to a thread that sleeps, which is cold. */
+TEST_F(wake, gets_a_pi_futex)
+{
+	unsigned int *lock = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child;
+	int status = -1;
+
+	ASSERT_NE(MAP_FAILED, lock);
+	ASSERT_OK(syscall(SYS_futex, lock, FUTEX_LOCK_PI, 0, NULL));
+	child = must_fork();
+	if (!child) {
+		checked(syscall(SYS_futex, lock, FUTEX_LOCK_PI, 0, NULL));
+		_exit((*lock & FUTEX_TID_MASK) != (unsigned int)getpid());
+	}
+	EXPECT_TRUE(trim_child(child));
+	EXPECT_EQ(getpid(), (pid_t)(*lock & FUTEX_TID_MASK));
+	ASSERT_OK(syscall(SYS_futex, lock, FUTEX_UNLOCK_PI));
+	EXPECT_EQ(child, checked(waitpid(child, &status, 0)));
+	EXPECT_EQ(0, status);
+}
+
+/* By a timer: what it waits for has not come, and it says so. */
+TEST_F(wake, timeouts_run_out)
+{
+	pid_t child = must_fork();
+	int status = -1;
+
+	if (!child) {
+		struct epoll_event event;
+
+		_exit(checked(epoll_wait(epoll_create1(0), &event, 1, 3000)));
+	}
+	EXPECT_TRUE(trim_child(child));
+	EXPECT_EQ(child, checked(waitpid(child, &status, 0)));
+	EXPECT_EQ(0, status);
+}
+
+/* All of a process at once, by a signal that kills it: with its locks held. */
+TEST_F(wake, a_process_dies)
+{
+	static pthread_t threads[1000];
+	struct stats before = class_stats(TASK), after;
+	int ends[2], status = 0;
+	pid_t child = must_fork();
+
+	if (!child) {
+		checked(start_sleepers(threads, 1000, ends));
+		pause();
+	}
+	EXPECT_TRUE(all_cold(1000, before.trims_cold));
+	kill(child, SIGKILL);
+	EXPECT_EQ(child, checked(waitpid(child, &status, 0)));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	after = class_stats(TASK);
+	EXPECT_EQ(before.grows_fault, after.grows_fault);
+	EXPECT_TRUE(wait_until(number(POOL, "owed") < 1000));
+	TH_LOG("1000 killed, %llu started late", after.late_starts - before.late_starts);
+}
+
+TEST_HARNESS_MAIN
