@@ -27,6 +27,7 @@
 
 #define RESERVE_KB	(THREAD_SIZE / 1024)
 #define PAGE_KB		(PAGE_SIZE / 1024)
+#define STOCK_KB	(STACK_POLICY_TYPICAL / 1024)
 #define TABLE_TEXT_MAX	256
 
 static const char * const class_names[] = {
@@ -52,6 +53,42 @@ static const struct stack_policy_table default_table = { {
 	[STACK_CLASS_IRQ]		= { RESERVE_KB, RESERVE_KB },
 } };
 
+/* From the start what a stock kernel gives: nothing that lives there needs to grow. */
+static const struct stack_policy_table conservative_table = { {
+	[STACK_CLASS_TASK]		= { STOCK_KB, RESERVE_KB },
+	[STACK_CLASS_KTHREAD]		= { STOCK_KB, RESERVE_KB },
+	[STACK_CLASS_KTHREAD_BIG]	= { RESERVE_KB, RESERVE_KB },
+	[STACK_CLASS_KVM_VCPU]		= { RESERVE_KB, RESERVE_KB },
+	[STACK_CLASS_USER_WORKER]	= { STOCK_KB, RESERVE_KB },
+	[STACK_CLASS_IRQ]		= { RESERVE_KB, RESERVE_KB },
+} };
+
+/* And no more than that, and nothing is taken. A tag is a promise all the same. */
+static const struct stack_policy_table static_table = { {
+	[STACK_CLASS_TASK]		= { STOCK_KB, STOCK_KB },
+	[STACK_CLASS_KTHREAD]		= { STOCK_KB, STOCK_KB },
+	[STACK_CLASS_KTHREAD_BIG]	= { RESERVE_KB, RESERVE_KB },
+	[STACK_CLASS_KVM_VCPU]		= { STOCK_KB, STOCK_KB },
+	[STACK_CLASS_USER_WORKER]	= { STOCK_KB, STOCK_KB },
+	[STACK_CLASS_IRQ]		= { RESERVE_KB, RESERVE_KB },
+} };
+
+/* Tables with a name. */
+static const struct {
+	const char			*name;
+	const struct stack_policy_table	*table;
+} profiles[] = {
+	{ "default",		&default_table },
+	{ "conservative",	&conservative_table },
+	{ "static",		&static_table },
+};
+
+static const char * const sleepers_names[] = {
+	[STACK_SLEEPERS_BY_SIZE] = "",	/* not said */
+	[STACK_SLEEPERS_TRIM]	= "trim",
+	[STACK_SLEEPERS_KEEP]	= "keep",
+};
+
 static const struct stack_policy_entry full_row = { RESERVE_KB, RESERVE_KB };
 
 /* The table in force. Rows are written whole, and read so in the kernel: eight bytes. */
@@ -71,7 +108,7 @@ static const char *always_full __ro_after_init;
 static bool overflow_panics __read_mostly;
 
 /* kernel.stack_policy_warn_kb: up to what a stock stack has, an overflow is an event. */
-static unsigned int warn_kb __read_mostly = STACK_POLICY_TYPICAL / 1024;
+static unsigned int warn_kb __read_mostly = STOCK_KB;
 
 const char *stack_policy_class_name(enum stack_class class)
 {
@@ -95,11 +132,27 @@ static struct stack_policy_entry row_here(enum stack_class class)
 	return stack_policy_always_full() ? full_row : read_row(class);
 }
 
+static bool trims_sleepers(const struct stack_policy_entry *row)
+{
+	if (row->sleepers == STACK_SLEEPERS_BY_SIZE)
+		return row->populate_kb < row->limit_kb;
+	return row->sleepers == STACK_SLEEPERS_TRIM;
+}
+
+static struct kstack_size kstack_size(struct stack_policy_entry row)
+{
+	return (struct kstack_size){
+		.populate	= row.populate_kb * 1024,
+		.limit		= row.limit_kb * 1024,
+		.trim_cold	= trims_sleepers(&row),
+	};
+}
+
 static bool row_valid(enum stack_class class, const struct stack_policy_entry *row)
 {
 	if (!row->populate_kb || row->populate_kb > row->limit_kb ||
 	    row->limit_kb > RESERVE_KB || row->populate_kb % PAGE_KB ||
-	    row->limit_kb % PAGE_KB)
+	    row->limit_kb % PAGE_KB || row->sleepers > STACK_SLEEPERS_KEEP)
 		return false;
 	switch (class) {
 	case STACK_CLASS_KVM_VCPU:
@@ -107,33 +160,63 @@ static bool row_valid(enum stack_class class, const struct stack_policy_entry *r
 		return row->populate_kb == row->limit_kb;
 	case STACK_CLASS_IRQ:
 		/* As it is: who writes the whole table back writes this as well. */
-		return row->populate_kb == RESERVE_KB;
+		return row->populate_kb == RESERVE_KB && !trims_sleepers(row);
 	default:
 		return true;
 	}
 }
 
-/* "12/32", nothing else. */
-static int parse_row(const char *text, enum stack_class class,
-		     struct stack_policy_entry *row)
+/* One way to say it: rows that mean the same are equal. */
+static struct stack_policy_entry normal_row(struct stack_policy_entry row)
 {
-	char *slash = strchr(text, '/');
+	bool trims = trims_sleepers(&row);
 
-	if (!slash || !isdigit(text[0]) || !isdigit(slash[1]))
+	row.sleepers = STACK_SLEEPERS_BY_SIZE;
+	if (trims_sleepers(&row) != trims)
+		row.sleepers = trims ? STACK_SLEEPERS_TRIM : STACK_SLEEPERS_KEEP;
+	return row;
+}
+
+/* "12/32", "12/32/keep" or "16/16/trim", nothing else. */
+static int parse_row(char *text, enum stack_class class, struct stack_policy_entry *row)
+{
+	char *populate = strsep(&text, "/"), *limit = strsep(&text, "/");
+	int sleepers = STACK_SLEEPERS_BY_SIZE;
+
+	if (!limit || !isdigit(populate[0]) || !isdigit(limit[0]) ||
+	    kstrtou32(populate, 10, &row->populate_kb) ||
+	    kstrtou16(limit, 10, &row->limit_kb))
 		return -EINVAL;
-	*slash = '\0';
-	if (kstrtou32(text, 10, &row->populate_kb) ||
-	    kstrtou32(slash + 1, 10, &row->limit_kb))
+	if (text) {
+		sleepers = match_string(sleepers_names, ARRAY_SIZE(sleepers_names), text);
+		if (sleepers <= STACK_SLEEPERS_BY_SIZE)
+			return -EINVAL;
+	}
+	row->sleepers = sleepers;
+	if (!row_valid(class, row))
 		return -EINVAL;
-	return row_valid(class, row) ? 0 : -EINVAL;
+	*row = normal_row(*row);
+	return 0;
+}
+
+static const struct stack_policy_table *find_profile(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(profiles); i++) {
+		if (!strcmp(profiles[i].name, name))
+			return profiles[i].table;
+	}
+	return NULL;
 }
 
 /*
- * "CLASS=POPULATE/LIMIT ..." or "default" into @new, which comes in with the
- * table in force. Destroys @text. Return: 0, or -EINVAL and @new is garbage.
+ * "CLASS=POPULATE/LIMIT[/SLEEPERS] ..." or the name of a profile into @new, which comes in
+ * with the table in force. Destroys @text. Return: 0, or -EINVAL and @new is garbage.
  */
 static int parse_table(char *text, struct stack_policy_table *new)
 {
+	const struct stack_policy_table *profile;
 	unsigned int words = 0;
 	char *word, *value;
 	int class;
@@ -142,8 +225,9 @@ static int parse_table(char *text, struct stack_policy_table *new)
 		if (!*word)
 			continue;
 		words++;
-		if (!strcmp(word, "default")) {
-			*new = default_table;
+		profile = find_profile(word);
+		if (profile) {
+			*new = *profile;
 			continue;
 		}
 		value = strchr(word, '=');
@@ -169,10 +253,26 @@ static void format_table(char *text, size_t size)
 	for (class = 0; class < STACK_CLASS_MAX; class++) {
 		struct stack_policy_entry row = now.row[class];
 
-		len += scnprintf(text + len, size - len, "%s%s=%u/%u",
+		len += scnprintf(text + len, size - len, "%s%s=%u/%u%s%s",
 				 class ? " " : "", class_names[class],
-				 row.populate_kb, row.limit_kb);
+				 row.populate_kb, row.limit_kb, row.sleepers ? "/" : "",
+				 row.sleepers ? sleepers_names[row.sleepers] : "");
 	}
+}
+
+/* The profile that the table in force is equal to. */
+static const char *profile_name(void)
+{
+	const char *name = "custom";
+	unsigned int i;
+
+	spin_lock(&table_lock);
+	for (i = 0; i < ARRAY_SIZE(profiles); i++) {
+		if (!memcmp(&table, profiles[i].table, sizeof(table)))
+			name = profiles[i].name;
+	}
+	spin_unlock(&table_lock);
+	return name;
 }
 
 /* All or nothing. Destroys @text. */
@@ -196,7 +296,7 @@ int stack_policy_set_row(enum stack_class class, const struct stack_policy_entry
 	if (!row_valid(class, row))
 		return -EINVAL;
 	spin_lock(&table_lock);
-	WRITE_ONCE(table.row[class], *row);
+	WRITE_ONCE(table.row[class], normal_row(*row));
 	spin_unlock(&table_lock);
 	return 0;
 }
@@ -288,8 +388,7 @@ int stack_policy_alloc(struct task_struct *tsk, int node,
 		row = full_row;
 	tsk->stack_class = class;
 	tsk->stack_class_fork = 0;
-	return kstack_alloc(tsk, node, row.populate_kb * 1024, row.limit_kb * 1024,
-			    &stats[class]);
+	return kstack_alloc(tsk, node, kstack_size(row), &stats[class]);
 }
 
 /*
@@ -306,7 +405,7 @@ bool stack_policy_settle(struct task_struct *task)
 
 	return builtin.populate_kb == RESERVE_KB ||
 	       READ_ONCE(task->kstack->populate) < THREAD_SIZE ||
-	       kstack_resize(task, row.populate_kb * 1024, row.limit_kb * 1024);
+	       kstack_resize(task, kstack_size(row));
 }
 
 void stack_policy_account_exit(struct task_struct *tsk)
@@ -363,8 +462,7 @@ int stack_policy_set_class(enum stack_class class)
 	might_sleep();
 	if (old == class)
 		return 0;
-	ret = kstack_populate_current(row.populate_kb * 1024, row.limit_kb * 1024,
-				      &stats[class]);
+	ret = kstack_populate_current(kstack_size(row), &stats[class]);
 	if (ret)
 		return ret;
 	current->stack_class = class;
@@ -499,6 +597,16 @@ static int table_handler(const struct ctl_table *ctl, int write, void *buffer,
 	return ret;
 }
 
+static int profile_handler(const struct ctl_table *ctl, int write, void *buffer,
+			   size_t *lenp, loff_t *ppos)
+{
+	char text[16];
+	struct ctl_table tmp = { .data = text, .maxlen = sizeof(text) };
+
+	strscpy(text, profile_name());
+	return proc_dostring(&tmp, write, buffer, lenp, ppos);
+}
+
 static int overflow_handler(const struct ctl_table *ctl, int write, void *buffer,
 			    size_t *lenp, loff_t *ppos)
 {
@@ -529,6 +637,11 @@ static struct ctl_table stack_policy_sysctls[] = {
 		.procname	= "stack_policy",
 		.mode		= 0644,
 		.proc_handler	= table_handler,
+	},
+	{
+		.procname	= "stack_policy_profile",
+		.mode		= 0444,
+		.proc_handler	= profile_handler,
 	},
 	{
 		.procname	= "stack_policy_overflow",

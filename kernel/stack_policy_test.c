@@ -43,6 +43,40 @@ static void parse_valid(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, parse(test, "kvm-vcpu=16/16 irq=32/32", &t), 0);
 	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_KVM_VCPU].limit_kb, 16);
+
+	KUNIT_EXPECT_EQ(test, parse(test, "task=16/16/trim kthread=12/32/keep irq=32/32/keep", &t),
+			0);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_TASK].sleepers, STACK_SLEEPERS_TRIM);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_KTHREAD].sleepers, STACK_SLEEPERS_KEEP);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_IRQ].sleepers, STACK_SLEEPERS_BY_SIZE);
+	KUNIT_EXPECT_EQ(test, parse(test, "task=16/32/trim kthread=16/16/keep", &t), 0);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_TASK].sleepers, STACK_SLEEPERS_BY_SIZE);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_KTHREAD].sleepers, STACK_SLEEPERS_BY_SIZE);
+	KUNIT_EXPECT_EQ(test, parse(test, "task=8/8/trim task=8/8", &t), 0);
+	KUNIT_EXPECT_EQ(test, t.row[STACK_CLASS_TASK].sleepers, STACK_SLEEPERS_BY_SIZE);
+}
+
+/* Each can be written by its name and by its rows, and is known by both. */
+static void profiles_have_names(struct kunit *test)
+{
+	struct stack_policy_table before = table, t;
+	unsigned int i, class;
+
+	for (i = 0; i < ARRAY_SIZE(profiles); i++) {
+		KUNIT_EXPECT_EQ(test, parse(test, profiles[i].name, &t), 0);
+		KUNIT_EXPECT_MEMEQ(test, &t, profiles[i].table, sizeof(t));
+		for (class = 0; class < STACK_CLASS_MAX; class++) {
+			struct stack_policy_entry normal = normal_row(t.row[class]);
+
+			KUNIT_EXPECT_TRUE(test, row_valid(class, &t.row[class]));
+			KUNIT_EXPECT_MEMEQ(test, &normal, &t.row[class], sizeof(normal));
+		}
+		table = t;
+		KUNIT_EXPECT_STREQ(test, profile_name(), profiles[i].name);
+		table.row[STACK_CLASS_TASK].populate_kb = 4;
+		KUNIT_EXPECT_STREQ(test, profile_name(), "custom");
+	}
+	table = before;
 }
 
 static void parse_invalid(struct kunit *test)
@@ -53,7 +87,9 @@ static void parse_invalid(struct kunit *test)
 		"task=10/32", "task=12/30", "task=-4/32", "task=+4/32",
 		"task=12/32x", "task=12/32/32", "task=4294967300/32", "tasks=12/32",
 		"task=8/32 bogus=8/32", "default=1/2", "TASK=12/32",
-		"kvm-vcpu=28/32", "irq=16/16", "irq=28/32",
+		"kvm-vcpu=28/32", "irq=16/16", "irq=28/32", "irq=32/32/trim",
+		"task=12/32/", "task=12/32/trim/", "task=12/32/cold", "task=12//trim",
+		"task=12/32/keep=1", "conservative=12/32", "custom", "Static",
 	};
 	struct stack_policy_table t;
 	unsigned int i;
@@ -93,7 +129,8 @@ static void row_update(struct kunit *test)
 {
 	static const struct stack_policy_entry bad[] = {
 		{ 0, 32 }, { 12, 0 }, { 16, 12 }, { 12, 36 }, { 36, 36 }, { 13, 32 },
-		{ 12, 30 }, { 12, UINT_MAX - 3 }, { UINT_MAX - 3, UINT_MAX - 3 },
+		{ 12, 30 }, { 12, USHRT_MAX - 3 }, { UINT_MAX - 3, USHRT_MAX - 3 },
+		{ 12, 32, STACK_SLEEPERS_KEEP + 1 }, { 12, 32, USHRT_MAX },
 	};
 	struct stack_policy_entry good = { 8, 16 }, before = read_row(STACK_CLASS_TASK);
 	struct stack_policy_entry irq = read_row(STACK_CLASS_IRQ);
@@ -453,6 +490,7 @@ static void first_task_has_its_stack(struct kunit *test)
 static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(parse_valid),
 	KUNIT_CASE(parse_invalid),
+	KUNIT_CASE(profiles_have_names),
 	KUNIT_CASE(update_all_or_nothing),
 	KUNIT_CASE(table_fits_its_text),
 	KUNIT_CASE(row_update),

@@ -446,27 +446,32 @@ static void kstack_count_with(struct kstack *ks, struct kstack_stats __percpu *s
 	}
 }
 
+/* The walk may look at it meanwhile. */
+void kstack_set_size(struct kstack *ks, struct kstack_size size)
+{
+	WRITE_ONCE(ks->populate, size.populate);
+	WRITE_ONCE(ks->limit, size.limit);
+	WRITE_ONCE(ks->trim_cold, size.trim_cold);
+}
+
 /**
  * kstack_populate_current - give the running thread a stack of another size
- * @populate: bytes to be mapped at least; what is mapped beyond stays
- * @limit: bytes it may grow to from now on
+ * @size: from now on; what is mapped beyond that stays
  * @stats: where to count the stack from now on
  *
  * Context: may sleep.
  * Return: 0, or -ENOMEM and nothing has changed.
  */
-int kstack_populate_current(size_t populate, size_t limit,
-			    struct kstack_stats __percpu *stats)
+int kstack_populate_current(struct kstack_size size, struct kstack_stats __percpu *stats)
 {
 	struct kstack *ks = current->kstack;
 	unsigned long flags;
 
-	if (kstack_populate(ks, populate, NUMA_NO_NODE, THREADINFO_GFP)) {
+	if (kstack_populate(ks, size.populate, NUMA_NO_NODE, THREADINFO_GFP)) {
 		this_cpu_inc(ks->stats->failed_nomem);
 		return -ENOMEM;
 	}
-	WRITE_ONCE(ks->populate, populate);
-	WRITE_ONCE(ks->limit, limit);
+	kstack_set_size(ks, size);
 	spin_lock_irqsave(&ks->charge_lock, flags);
 	kstack_count_with(ks, stats);
 	spin_unlock_irqrestore(&ks->charge_lock, flags);
@@ -602,26 +607,24 @@ static bool kstack_to_cache(struct kstack *ks)
  * kstack_alloc - memory for a new thread's stack
  * @tsk: the thread; its stack fields are set
  * @node: NUMA node or NUMA_NO_NODE
- * @populate: bytes to map now
- * @limit: bytes it may grow to
+ * @size: bytes to map now, and to grow to
  * @stats: where to count the stack
  *
  * Return: 0 or -ENOMEM. The pages are charged to current's memcg.
  */
-int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limit,
+int kstack_alloc(struct task_struct *tsk, int node, struct kstack_size size,
 		 struct kstack_stats __percpu *stats)
 {
-	struct kstack *ks = kstack_from_cache(populate, node);
+	struct kstack *ks = kstack_from_cache(size.populate, node);
 
 	if (!ks)
-		ks = kstack_create(node, populate);
+		ks = kstack_create(node, size.populate);
 	if (!ks) {
 		this_cpu_inc(stats->failed_nomem);
 		return -ENOMEM;
 	}
 
-	ks->populate = populate;
-	ks->limit = limit;
+	kstack_set_size(ks, size);
 	ks->exiting = false;
 	ks->ended = false;
 	memset(ks->grows, 0, sizeof(ks->grows));

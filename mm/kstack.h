@@ -29,6 +29,7 @@ static inline pte_t *kstack_ptep(const struct kstack *ks, unsigned long addr)
 
 /* kstack.c */
 void kstack_note_low(struct kstack *ks);
+void kstack_set_size(struct kstack *ks, struct kstack_size size);
 bool kstack_install(struct kstack *ks, unsigned long addr, struct page *page);
 int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp);
 void kstack_charge_later(struct kstack *ks);
@@ -60,6 +61,7 @@ unsigned int kstack_retained(const struct kstack *ks);
 void kstack_forget(struct kstack *ks, unsigned int slot);
 bool kstack_listed(struct kstack *ks);
 void kstack_unlist(struct kstack *ks);
+unsigned long kstack_try_reclaim(void);
 
 /* kstack_wake.c */
 void kstack_make_cold(struct task_struct *task, unsigned int mapped, unsigned int nr);

@@ -268,9 +268,14 @@ static void new_and_reclaiming_are_not_trimmed(struct kunit *test)
 	stop(&s);
 }
 
+static struct kstack_size size_of(const struct kstack *ks)
+{
+	return (struct kstack_size){ ks->populate, ks->limit, ks->trim_cold };
+}
+
 static struct kstack *alloc_for(struct kunit *test, struct task_struct *task)
 {
-	KUNIT_ASSERT_EQ(test, kstack_alloc(task, NUMA_NO_NODE, 3 * PAGE_SIZE, THREAD_SIZE,
+	KUNIT_ASSERT_EQ(test, kstack_alloc(task, NUMA_NO_NODE, size_of(current->kstack),
 					   current->kstack->stats), 0);
 	return task->kstack;
 }
@@ -367,8 +372,7 @@ static struct kstack *alloc_stack(struct kunit *test, struct task_struct *task)
 {
 	struct kstack *own = current->kstack;
 
-	KUNIT_ASSERT_EQ(test, kstack_alloc(task, NUMA_NO_NODE, own->populate, own->limit,
-					   own->stats), 0);
+	KUNIT_ASSERT_EQ(test, kstack_alloc(task, NUMA_NO_NODE, size_of(own), own->stats), 0);
 	return task->kstack;
 }
 

@@ -286,7 +286,7 @@ static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
 	struct kstack_cold *cold = data;
 	unsigned int mapped;
 
-	if (!kstack_sleeps(task) || ks->populate == ks->limit || !cold->may(task))
+	if (!kstack_sleeps(task) || !ks->trim_cold || !cold->may(task))
 		return -EBUSY;
 	mapped = kstack_mapped(ks);
 	/* Nothing runs on it before all of it is back: no margin. */
@@ -307,16 +307,15 @@ static int kstack_trim_blocked_fn(struct task_struct *task, void *data)
  * Before it is woken it gets back what it had: it may have asked for it.
  *
  * Context: process; does not sleep.
- * Return: pages that were unmapped; none if it runs or may not, if its stack is
- * permanent, if somebody else holds it, or if there are none.
+ * Return: pages that were unmapped; none if it runs or may not, if its stack is not to be
+ * trimmed, if somebody else holds it, or if there are none.
  */
 unsigned int kstack_trim_blocked(struct task_struct *tsk, kstack_may_trim_fn may)
 {
 	struct kstack_cold cold = { .may = may };
 	struct kstack *ks = tsk->kstack;
 
-	if (READ_ONCE(ks->populate) == READ_ONCE(ks->limit) || READ_ONCE(tsk->exit_state) ||
-	    !kstack_can_wake())
+	if (!READ_ONCE(ks->trim_cold) || READ_ONCE(tsk->exit_state) || !kstack_can_wake())
 		return 0;
 	/* Not worth a lock. */
 	if (kstack_low(ks) >= (arch_kstack_saved_sp(tsk) & PAGE_MASK))
@@ -329,25 +328,24 @@ unsigned int kstack_trim_blocked(struct task_struct *tsk, kstack_may_trim_fn may
 	return cold.nr;
 }
 
-struct kstack_size {
-	size_t		populate, limit;
-	unsigned int	nr;	/* pages that were unmapped */
+struct kstack_resize {
+	struct kstack_size	size;
+	unsigned int		nr;	/* pages that were unmapped */
 };
 
-/* What is in use beyond @populate stays. */
+/* What is in use beyond the new size stays. */
 static int kstack_resize_blocked_fn(struct task_struct *task, void *data)
 {
 	struct kstack *ks = task->kstack;
-	struct kstack_size *size = data;
+	struct kstack_resize *resize = data;
 	unsigned long cut;
 
 	if (!kstack_sleeps(task))
 		return -EBUSY;
-	WRITE_ONCE(ks->populate, size->populate);
-	WRITE_ONCE(ks->limit, size->limit);
-	cut = min(kstack_cut(arch_kstack_saved_sp(task)), kstack_top(ks) - size->populate);
-	size->nr = kstack_retain(ks, cut, KSTACK_EXCESS, 2);
-	if (size->nr)
+	kstack_set_size(ks, resize->size);
+	cut = min(kstack_cut(arch_kstack_saved_sp(task)), kstack_top(ks) - ks->populate);
+	resize->nr = kstack_retain(ks, cut, KSTACK_EXCESS, 2);
+	if (resize->nr)
 		ks->flushed_cpu = -1;
 	return 0;
 }
@@ -355,30 +353,28 @@ static int kstack_resize_blocked_fn(struct task_struct *task, void *data)
 /**
  * kstack_resize - give a thread from before the reserve a stack of another size
  * @tsk: the thread; the caller has its stack from try_get_task_stack()
- * @populate: bytes it keeps
- * @limit: bytes it may grow to from now on
+ * @size: from now on
  *
  * Nothing of it is owed: the thread had more because it could not have grown.
  *
  * Context: process; does not sleep.
  * Return: false if nothing was done, as it runs elsewhere.
  */
-bool kstack_resize(struct task_struct *tsk, size_t populate, size_t limit)
+bool kstack_resize(struct task_struct *tsk, struct kstack_size size)
 {
-	struct kstack_size size = { populate, limit };
+	struct kstack_resize resize = { .size = size };
 	struct kstack *ks = tsk->kstack;
 
 	if (tsk == current) {
-		WRITE_ONCE(ks->populate, populate);
-		WRITE_ONCE(ks->limit, limit);
+		kstack_set_size(ks, size);
 		kstack_trim_current(ks, 2);
 		return true;
 	}
 	kstack_note_high(ks);
-	if (task_call_func(tsk, kstack_resize_blocked_fn, &size))
+	if (task_call_func(tsk, kstack_resize_blocked_fn, &resize))
 		return false;
-	if (size.nr)
-		kstack_retained_later(ks, KSTACK_EXCESS, size.nr);
+	if (resize.nr)
+		kstack_retained_later(ks, KSTACK_EXCESS, resize.nr);
 	return true;
 }
 
@@ -485,6 +481,8 @@ static unsigned long kstack_reclaim_locked(void)
 	if (atomic_long_read(&nr_retained) > 0)
 		queue_delayed_work(system_unbound_wq, &reclaim_work, RECLAIM_AGE);
 	stack_policy_record_reclaim(stacks, pages);
+	/* Threads that took their own pages back are owed less. */
+	kstack_wake_catch_up();
 	return pages;
 }
 
@@ -501,6 +499,18 @@ unsigned long kstack_reclaim(void)
 	unsigned long pages;
 
 	mutex_lock(&reclaim_mutex);
+	pages = kstack_reclaim_locked();
+	mutex_unlock(&reclaim_mutex);
+	return pages;
+}
+
+/* The same for who may not wait for another that does it. Return: 0 then as well. */
+unsigned long kstack_try_reclaim(void)
+{
+	unsigned long pages;
+
+	if (!mutex_trylock(&reclaim_mutex))
+		return 0;
 	pages = kstack_reclaim_locked();
 	mutex_unlock(&reclaim_mutex);
 	return pages;
@@ -562,13 +572,7 @@ static unsigned long kstack_shrink_count(struct shrinker *shrinker,
 static unsigned long kstack_shrink_scan(struct shrinker *shrinker,
 					struct shrink_control *sc)
 {
-	unsigned long pages;
-
-	if (!mutex_trylock(&reclaim_mutex))
-		return SHRINK_STOP;
-	pages = kstack_reclaim_locked();
-	mutex_unlock(&reclaim_mutex);
-	return pages ?: SHRINK_STOP;
+	return kstack_try_reclaim() ?: SHRINK_STOP;
 }
 
 static int __init kstack_trim_init(void)

@@ -70,6 +70,13 @@ struct kstack_stats {
 	unsigned long	late[KSTACK_DELAYS];
 };
 
+/* How much stack a thread gets, bytes, and whether it keeps all of it while it sleeps. */
+struct kstack_size {
+	unsigned int	populate;		/* mapped at creation */
+	unsigned int	limit;			/* how far it may grow */
+	bool		trim_cold;		/* to what it uses, when it has slept for long */
+};
+
 /* One CPU's reserve. */
 struct kstack_reserve_stats {
 	unsigned long	taken;			/* pages, since boot */
@@ -123,6 +130,7 @@ struct kstack {
 	struct kstack_stats __percpu *stats;	/* where this stack is counted */
 	unsigned int		populate;	/* bytes mapped at creation */
 	unsigned int		limit;		/* bytes it may grow to */
+	bool			trim_cold;	/* to what is used, after a long sleep */
 	unsigned int		want;		/* bytes it had when trimmed cold, 0: has them */
 	unsigned int		late_starts;	/* times that it waited for them when woken */
 	unsigned int		high;		/* deepest use that was trimmed away */
@@ -164,12 +172,11 @@ static inline unsigned int kstack_faults(const struct kstack *ks)
 
 void __init kstack_init(void);
 bool kstack_ready(void);
-int kstack_alloc(struct task_struct *tsk, int node, size_t populate, size_t limit,
+int kstack_alloc(struct task_struct *tsk, int node, struct kstack_size size,
 		 struct kstack_stats __percpu *stats);
 void kstack_account_exit(struct kstack *ks);
 void kstack_free(struct kstack *ks);
-int kstack_populate_current(size_t populate, size_t limit,
-			    struct kstack_stats __percpu *stats);
+int kstack_populate_current(struct kstack_size size, struct kstack_stats __percpu *stats);
 int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 		enum kstack_cause cause);
 unsigned long kstack_low(const struct kstack *ks);
@@ -179,7 +186,7 @@ void kstack_note_high(struct kstack *ks);
 unsigned long kstack_depth(const struct task_struct *tsk);
 typedef bool (*kstack_may_trim_fn)(struct task_struct *task);
 unsigned int kstack_trim_blocked(struct task_struct *tsk, kstack_may_trim_fn may);
-bool kstack_resize(struct task_struct *tsk, size_t populate, size_t limit);
+bool kstack_resize(struct task_struct *tsk, struct kstack_size size);
 void kstack_trim_soon(struct kstack *ks);
 unsigned long kstack_reclaim(void);
 bool kstack_is_cold(const struct kstack *ks);

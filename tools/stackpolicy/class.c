@@ -49,12 +49,29 @@ static void stats_json(const struct stack_policy_stats *stats)
 	jsonw_end_object(json);
 }
 
+static const char * const sleepers[] = {
+	[STACK_SLEEPERS_BY_SIZE] = "by-size",
+	[STACK_SLEEPERS_TRIM]	= "trim",
+	[STACK_SLEEPERS_KEEP]	= "keep",
+};
+
+/* What becomes of them, said or not. */
+static const char *sleepers_name(const struct stack_policy_entry *row)
+{
+	unsigned int what = row->sleepers;
+
+	if (what == STACK_SLEEPERS_BY_SIZE)
+		what = row->populate_kb < row->limit_kb ? STACK_SLEEPERS_TRIM : STACK_SLEEPERS_KEEP;
+	return what < ARRAY_SIZE(sleepers) ? sleepers[what] : "?";
+}
+
 static void class_json(const struct stacks *s, const struct stack_class_info *class)
 {
 	jsonw_start_object(json);
 	jsonw_string_field(json, "class", class->name);
 	jsonw_uint_field(json, "populate_kb", class->entry.populate_kb);
 	jsonw_uint_field(json, "limit_kb", class->entry.limit_kb);
+	jsonw_string_field(json, "sleepers", sleepers_name(&class->entry));
 	if (s->has_stats)
 		stats_json(&class->stats);
 	jsonw_end_object(json);
@@ -64,7 +81,8 @@ static void class_plain(const struct stacks *s, const struct stack_class_info *c
 {
 	const struct stack_policy_stats *stats = &class->stats;
 
-	printf("%-12s %7u %6u", class->name, class->entry.populate_kb, class->entry.limit_kb);
+	printf("%-12s %7u %6u %8s", class->name, class->entry.populate_kb, class->entry.limit_kb,
+	       sleepers_name(&class->entry));
 	if (s->has_stats)
 		printf(" %8llu %9llu %7llu %9llu %6llu %8llu", stats->threads,
 		       stats->mapped_kb, stats->grows_ensure + stats->grows_class,
@@ -88,8 +106,8 @@ static int class_show(int argc, char **argv)
 	if (json)
 		jsonw_start_array(json);
 	else
-		printf("%-12s %7s %6s%s\n", "CLASS", "POP.KB", "LIM.KB", s.has_stats ?
-		       "  THREADS MAPPED.KB   GROWN OVERFLOWS   DEEP  REFUSED" : "");
+		printf("%-12s %7s %6s %8s%s\n", "CLASS", "POP.KB", "LIM.KB", "SLEEPERS",
+		       s.has_stats ? "  THREADS MAPPED.KB   GROWN OVERFLOWS   DEEP  REFUSED" : "");
 	for (i = 0; i < (int)s.nr; i++) {
 		if (only >= 0 && i != only)
 			continue;
@@ -105,15 +123,30 @@ static int class_show(int argc, char **argv)
 	return DONE;
 }
 
-/* "populate=16" into @field of @row. */
-static bool parse_size(const char *arg, struct stack_policy_entry *row)
+static bool parse_sleepers(const char *value, struct stack_policy_entry *row)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(sleepers); i++) {
+		if (!strcmp(value, sleepers[i])) {
+			row->sleepers = i;
+			return true;
+		}
+	}
+	p_err("sleepers=%s: trim, keep or by-size", value);
+	return false;
+}
+
+/* "populate=16", "limit=32" or "sleepers=trim" into @row. */
+static bool parse_field(const char *arg, struct stack_policy_entry *row)
 {
 	static const char * const names[] = { "populate", "limit" };
-	__u32 *fields[] = { &row->populate_kb, &row->limit_kb };
 	const char *value = strchr(arg, '=');
 	unsigned int i;
 	char *end;
 
+	if (value && !strncmp(arg, "sleepers=", value + 1 - arg))
+		return parse_sleepers(value + 1, row);
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		size_t len = strlen(names[i]);
 		unsigned long kb;
@@ -126,10 +159,13 @@ static bool parse_size(const char *arg, struct stack_policy_entry *row)
 			p_err("%s: from %ld to %d kB", arg, sysconf(_SC_PAGESIZE) / 1024, SPAN_KB);
 			return false;
 		}
-		*fields[i] = kb;
+		if (i == 0)
+			row->populate_kb = kb;
+		else
+			row->limit_kb = kb;
 		return true;
 	}
-	p_err("what is '%s'? populate=KB or limit=KB is wanted", arg);
+	p_err("what is '%s'? populate=KB, limit=KB or sleepers=WHAT is wanted", arg);
 	return false;
 }
 
@@ -150,6 +186,8 @@ static bool row_valid(const char *class, const struct stack_policy_entry *row)
 		      row->populate_kb, row->limit_kb);
 	else if (!strcmp(class, "irq") && row->populate_kb < SPAN_KB)
 		p_err("irq: interrupt stacks have %d kB for good", SPAN_KB);
+	else if (!strcmp(class, "irq") && row->sleepers == STACK_SLEEPERS_TRIM)
+		p_err("irq: interrupt stacks do not sleep");
 	else
 		return true;
 	return false;
@@ -210,9 +248,13 @@ static void write_fragment(FILE *file, const struct stacks *s)
 	unsigned int i;
 
 	fputs(SAVED_BY "kernel.stack_policy =", file);
-	for (i = 0; i < s->nr; i++)
-		fprintf(file, " %s=%u/%u", s->class[i].name, s->class[i].entry.populate_kb,
-			s->class[i].entry.limit_kb);
+	for (i = 0; i < s->nr; i++) {
+		const struct stack_policy_entry *row = &s->class[i].entry;
+
+		fprintf(file, " %s=%u/%u", s->class[i].name, row->populate_kb, row->limit_kb);
+		if (row->sleepers != STACK_SLEEPERS_BY_SIZE)
+			fprintf(file, "/%s", sleepers_name(row));
+	}
 	fputc('\n', file);
 }
 
@@ -231,7 +273,7 @@ static int class_set(int argc, char **argv)
 	/* What is not named stays as it is. */
 	row = &s.class[class].entry;
 	for (i = 1; i < argc; i++) {
-		if (!parse_size(argv[i], row))
+		if (!parse_field(argv[i], row))
 			return USAGE;
 	}
 	if (!row_valid(s.class[class].name, row))
@@ -272,9 +314,41 @@ static int class_reset(int argc, char **argv)
 	return DONE;
 }
 
+static int class_profile(int argc, char **argv)
+{
+	char name[32];
+	int ret;
+
+	if (!stacks_there())
+		return FAILED;
+	if (!argc) {
+		if (!stacks_read_profile(name, sizeof(name)))
+			return FAILED;
+		if (json)
+			jsonw_string(json, name);
+		else
+			printf("%s\n", name);
+		return DONE;
+	}
+	/* The kernel takes rows as well, and these are for 'set'. */
+	ret = strpbrk(argv[0], "= \t\n,") ? -EINVAL : stacks_write_table(argv[0]);
+	if (ret == -EINVAL) {
+		p_err("no profile '%s'; profiles: default conservative static", argv[0]);
+		return FAILED;
+	}
+	if (ret) {
+		p_err("kernel.stack_policy: %s", strerror(-ret));
+		return FAILED;
+	}
+	if (json)
+		jsonw_null(json);
+	return DONE;
+}
+
 static const struct command commands[] = {
 	{ "show", "[NAME]", 0, 0, 1, class_show },
-	{ "set", "NAME [populate=KB] [limit=KB]", OPT(SAVE), 2, 3, class_set },
+	{ "set", "NAME [populate=KB] [limit=KB] [sleepers=WHAT]", OPT(SAVE), 2, 4, class_set },
+	{ "profile", "[PROFILE]", 0, 0, 1, class_profile },
 	{ "reset", NULL, 0, 0, 0, class_reset },
 	{ }
 };

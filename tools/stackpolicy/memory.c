@@ -177,8 +177,8 @@ static void memory_plain(const struct stacks *s, const struct memory *m)
 	printf("KernelStack in /proc/meminfo, which is without irq: %llu kB\n",
 	       m->kernel_stack_kb);
 	if (m->has_reserve)
-		printf("In neither: the CPUs' reserve of pages, %llu kB, and the pool for wake-ups, "
-		       "%llu kB\n", m->reserve_kb, m->pool_kb);
+		printf("In neither: the CPUs' reserve, %llu kB; pool for wake-ups, %llu kB\n",
+		       m->reserve_kb, m->pool_kb);
 	for (i = 0; i < s->nr; i++) {
 		nr = used_bins(&s->class[i].stats);
 		if (!nr)

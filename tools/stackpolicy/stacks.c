@@ -18,6 +18,7 @@
 #include "stacks.h"
 
 #define TABLE	"/proc/sys/kernel/stack_policy"
+#define PROFILE	"/proc/sys/kernel/stack_policy_profile"
 
 /* A small file of /proc as a string. Return: bytes or -errno. */
 static ssize_t read_text(int dir, const char *path, char *text, size_t size)
@@ -47,6 +48,19 @@ bool stacks_there(void)
 	return false;
 }
 
+/* "task=12/32", or with a third field what the sizes do not say of sleepers. */
+static bool read_row(const char *word, struct stack_class_info *class)
+{
+	char sleepers[8] = "";
+	int n = sscanf(word, "%31[^=]=%u/%hu/%7s", class->name, &class->entry.populate_kb,
+		       &class->entry.limit_kb, sleepers);
+
+	class->entry.sleepers = !strcmp(sleepers, "trim") ? STACK_SLEEPERS_TRIM :
+				!strcmp(sleepers, "keep") ? STACK_SLEEPERS_KEEP :
+				STACK_SLEEPERS_BY_SIZE;
+	return n == 3 || (n == 4 && class->entry.sleepers != STACK_SLEEPERS_BY_SIZE);
+}
+
 static bool read_table(struct stacks *s)
 {
 	char text[1024], *word, *rest = text;
@@ -57,13 +71,9 @@ static bool read_table(struct stacks *s)
 		return false;
 	}
 	while ((word = strsep(&rest, " \n"))) {
-		struct stack_class_info *class = &s->class[s->nr];
-
 		if (!*word)
 			continue;
-		if (s->nr == MAX_CLASSES ||
-		    sscanf(word, "%31[^=]=%u/%u", class->name, &class->entry.populate_kb,
-			   &class->entry.limit_kb) != 3) {
+		if (s->nr == MAX_CLASSES || !read_row(word, &s->class[s->nr])) {
 			p_err("%s: cannot read '%s'", TABLE, word);
 			return false;
 		}
@@ -149,6 +159,18 @@ int stacks_find(const struct stacks *s, const char *name)
 	}
 	p_err("there is no class '%s'; classes:%s", name, names);
 	return -1;
+}
+
+bool stacks_read_profile(char *name, size_t size)
+{
+	ssize_t len = read_text(AT_FDCWD, PROFILE, name, size);
+
+	if (len < 0) {
+		p_err("%s: %s", PROFILE, strerror(-len));
+		return false;
+	}
+	name[strcspn(name, "\n")] = '\0';
+	return true;
 }
 
 int stacks_write_table(const char *text)

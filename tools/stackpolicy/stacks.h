@@ -57,6 +57,9 @@ int stacks_find(const struct stacks *s, const char *name);
 /* An fd of the BPF map @name, or -errno; -ENOENT: there is none. */
 int stacks_open_map(const char *name);
 
+/* The name of the table in force; "custom" for one that has none. */
+bool stacks_read_profile(char *name, size_t size);
+
 /* Write @text to kernel.stack_policy. Return: 0 or -errno. */
 int stacks_write_table(const char *text);
 

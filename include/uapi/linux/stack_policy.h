@@ -19,13 +19,21 @@ enum stack_class {
 	STACK_CLASS_MAX,
 };
 
+/* What becomes of the stack of a thread that sleeps for kernel.stack_policy_cold_secs. */
+enum stack_policy_sleepers {
+	STACK_SLEEPERS_BY_SIZE,		/* trimmed if populate_kb is below limit_kb */
+	STACK_SLEEPERS_TRIM,		/* trimmed */
+	STACK_SLEEPERS_KEEP,		/* left alone */
+};
+
 /*
  * One row of the table. Multiples of the page size, populate <= limit; the same of
  * kvm-vcpu; as it is of irq.
  */
 struct stack_policy_entry {
 	__u32	populate_kb;		/* memory at creation */
-	__u32	limit_kb;		/* how far the stack may grow */
+	__u16	limit_kb;		/* how far the stack may grow */
+	__u16	sleepers;		/* enum stack_policy_sleepers */
 };
 
 #define STACK_POLICY_DEPTHS	32

@@ -76,6 +76,36 @@ TEST_F(table, write_one_class)
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/32 kthread=20/32"));
 }
 
+/* Whether sleepers are trimmed is said only where the sizes do not say it. */
+TEST_F(table, sleepers)
+{
+	ASSERT_OK(spit(TABLE, "task=16/16/trim kthread=12/32/keep user-worker=12/32/trim"));
+	ASSERT_STREQ("task=16/16/trim kthread=12/32/keep kthread-big=32/32 kvm-vcpu=32/32 "
+		     "user-worker=12/32 irq=32/32\n", slurp(TABLE));
+	/* Without it is as it was before there was a third field. */
+	ASSERT_OK(spit(TABLE, "task=16/16 kthread=12/32"));
+	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/16 kthread=12/32 "));
+}
+
+TEST_F(table, profiles)
+{
+	ASSERT_STREQ("default\n", slurp(PROFILE));
+	ASSERT_OK(spit(TABLE, "conservative"));
+	ASSERT_STREQ("conservative\n", slurp(PROFILE));
+	ASSERT_STREQ("task=16/32 kthread=16/32 kthread-big=32/32 kvm-vcpu=32/32 "
+		     "user-worker=16/32 irq=32/32\n", slurp(TABLE));
+	ASSERT_OK(spit(TABLE, "static"));
+	ASSERT_STREQ("static\n", slurp(PROFILE));
+	ASSERT_STREQ("task=16/16 kthread=16/16 kthread-big=32/32 kvm-vcpu=16/16 "
+		     "user-worker=16/16 irq=32/32\n", slurp(TABLE));
+	/* A table and then a row, and a row at a time. */
+	ASSERT_OK(spit(TABLE, "conservative task=12/32"));
+	ASSERT_STREQ("custom\n", slurp(PROFILE));
+	ASSERT_OK(spit(TABLE, "kthread=12/32/trim user-worker=12/32"));
+	ASSERT_STREQ("default\n", slurp(PROFILE));
+	ASSERT_EQ(-EACCES, spit(PROFILE, "static"));
+}
+
 TEST_F(table, bad_writes_change_nothing)
 {
 	static const char * const bad[] = {
@@ -83,6 +113,7 @@ TEST_F(table, bad_writes_change_nothing)
 		"task=13/32", "nobody=12/32", "task=16/32 kthread=5/32", " ",
 		"task=16/32 kthread", "task=99999999999/32",
 		"task=16/32\nkthread=13/32", "task=16/32\nkthread",
+		"task=12/32/", "task=12/32/cold", "irq=32/32/trim", "static task=13/32",
 	};
 	char big[600];
 
@@ -489,6 +520,27 @@ TEST_F(maps, sysctl_and_map_are_one_table)
 	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, USER_WORKER, &new, BPF_EXIST));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/24 kthread=20/28 kthread-big=32/32 "));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), " user-worker=20/28 irq=32/32\n"));
+}
+
+/* Of a program that knows it, and of one that does not and writes back what it read. */
+TEST_F(maps, sleepers)
+{
+	struct { unsigned int populate_kb; unsigned short limit_kb, sleepers; } row;
+	struct entry old;
+
+	ASSERT_OK(spit(TABLE, "task=16/16/trim"));
+	ASSERT_OK(map_op(BPF_MAP_LOOKUP_ELEM, self->policy, TASK, &row, 0));
+	ASSERT_EQ(16, row.populate_kb);
+	ASSERT_EQ(16, row.limit_kb);
+	ASSERT_EQ(1, row.sleepers);
+	ASSERT_OK(map_op(BPF_MAP_LOOKUP_ELEM, self->policy, TASK, &old, 0));
+	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, KTHREAD, &old, 0));
+	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/16/trim kthread=16/16/trim "));
+	row.sleepers = 2;
+	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, TASK, &row, 0));
+	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/16 "));
+	row.sleepers = 3;
+	ASSERT_EQ(-EINVAL, map_op(BPF_MAP_UPDATE_ELEM, self->policy, TASK, &row, 0));
 }
 
 TEST_F(maps, bad_updates_change_nothing)

@@ -389,6 +389,27 @@ TEST_F(trim, permanent_stacks_stay)
 	EXPECT_EQ(0, class_stats(KVM_VCPU).trims_cold);
 }
 
+/* Whatever the sizes are, if the table says so. */
+TEST_F(trim, the_table_says_who_is_trimmed)
+{
+	pid_t trims, keeps;
+
+	ASSERT_OK(spit(TABLE, "task=16/16/trim"));
+	trims = sleeping_child();
+	ASSERT_OK(spit(TABLE, "task=12/32/keep"));
+	keeps = sleeping_child();
+	EXPECT_TRUE(asleep(keeps));
+	EXPECT_TRUE(trim_child(trims));
+	EXPECT_OK(spit(TRIM, "1"));
+	EXPECT_EQ(4, of_thread(trims, "mapped_kb"));
+	EXPECT_EQ(12, of_thread(keeps, "mapped_kb"));
+	EXPECT_EQ(0, of_thread(keeps, "trims_cold"));
+	kill(trims, SIGCONT);
+	EXPECT_TRUE(asleep(trims));
+	reap(trims);
+	reap(keeps);
+}
+
 TEST_F(trim, off_means_off)
 {
 	pid_t child = sleeping_child(), spins;

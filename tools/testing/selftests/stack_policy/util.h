@@ -23,6 +23,7 @@
 #define ACTION	"/proc/sys/kernel/stack_policy_overflow"
 #define DEFAULT	"task=12/32 kthread=12/32 kthread-big=32/32 kvm-vcpu=32/32 " \
 		"user-worker=12/32 irq=32/32\n"
+#define PROFILE	"/proc/sys/kernel/stack_policy_profile"
 #define COLD_SECS "/proc/sys/kernel/stack_policy_cold_secs"
 #define WARN_KB	"/proc/sys/kernel/stack_policy_warn_kb"
 #define MINE	"/proc/thread-self/stack_policy"
@@ -34,7 +35,10 @@
 #define TRIM	"/sys/kernel/debug/stack_policy/trim"
 #define FAIL_REFILL "/sys/kernel/debug/fail_kstack_refill/"
 
-/* As in linux/stack_policy.h, which this must also build without. */
+/*
+ * As in linux/stack_policy.h, which this must also build without. The entry is as programs have
+ * it that do not know of sleepers, which is the upper half of limit_kb.
+ */
 enum { TASK, KTHREAD, KTHREAD_BIG, KVM_VCPU, USER_WORKER, IRQ, NR_CLASSES };
 struct entry { unsigned int populate_kb, limit_kb; };
 struct stats {
