@@ -56,6 +56,8 @@ GROWTH = {
     "deep_calls_trims": "of stacks trimmed after them",
     "deep_calls_flushes": "of flushes of all TLBs",
     "round_trip_after_15_s": "pipe there and back, other side cold",
+    "killed_after_15_s": "process of 500 cold threads killed, each",
+    "killed_late": "of them had to wait for pages: number",
 }
 KVM = {
     "kvm_run": "KVM_RUN until HLT",

@@ -82,8 +82,10 @@ others()
 	boot die 900 stack_policy=task=8/24,kthread=16/32 stack_policy=task=99/100 \
 		randomize_kstack_offset=off || :
 	boot full 900 noapic || :
+	boot conservative 900 stack_policy=conservative || :
 	[ "$DEBUG" != 1 ] || boot_sleep
 	[ "$DEBUG" != 1 ] || nodes=2 boot machine 900 || :
+	[ "$DEBUG" != 0 ] || memory=256M boot tight 900 || :
 	[ "$DEBUG" != 0 ] || dumps
 	boot panic 900 mode=overflow action=kernel.stack_policy_overflow=panic || :
 	boot warn 900 mode=overflow action=kernel.panic_on_warn=1 || :
@@ -100,6 +102,8 @@ some()
 	machine | machine.*)
 		[ "$DEBUG" = 1 ] || die "TEST=$name: only the kernel of DEBUG=1 has what that needs"
 		nodes=2 boot some 5400 "what=$(selftest "$name")" || rc=$? ;;
+	tight | tight.*)
+		memory=256M boot some 5400 "what=$(selftest "$name")" || rc=$? ;;
 	table | maps | stack | overflow | trim | wake | recover | \
 	table.* | maps.* | stack.* | overflow.* | trim.* | wake.* | recover.*)
 		# One of trim's reads what a KUnit test found.
@@ -132,6 +136,7 @@ selftest()
 	local program=${1%%.*}_test
 	case $program in
 	table_test | maps_test | stack_test | machine_test) program=stack_policy_test ;;
+	tight_test) program=wake_test ;;
 	esac
 	case $1 in
 	*.*) echo "$program,-r,$1" ;;

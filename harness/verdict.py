@@ -38,6 +38,7 @@ RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
            "some": (),
            "sleep": (),
            "machine": (),
+           "tight": (),
            "stress": ("stack_policy_x86",),
            "host": ()}
 # What the names of their other tests begin with. The tool's have its name before that.
@@ -48,6 +49,7 @@ GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "wake", "recove
           "some": (),
           "sleep": ("sleep",),
           "machine": ("machine",),
+          "tight": ("tight",),
           "host": ("analyze", "observed")}
 MAY_SKIP = re.compile(r"table\.kvm_run_")    # QEMU under KVM need not nest
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
@@ -303,6 +305,16 @@ def check_dumps(verdict):
     check_dump(verdict, "dumped", False)
 
 
+def check_conservative(verdict):
+    """What a stock kernel gives from the start: loads, dives with stack_ensure(), cold threads."""
+    results = verdict.read("conservative", "results")
+    trimmed = [int(line.split()[-1]) for line in results if line.startswith("sleepers trimmed: ")]
+    verdict.console("conservative")
+    verdict.expect("conservative_is_a_profile", "conservative" in results, f"{results}")
+    verdict.expect("conservative_trims_sleepers", trimmed and trimmed[0] > 100, f"{trimmed}")
+    verdict.expect("conservative_never_faults", "overflows: 0" in results, f"{results}")
+
+
 def check_tests(verdict, what="test"):
     """make test: all its boots, and what needs none."""
     verdict.results("host")
@@ -338,9 +350,13 @@ def check_tests(verdict, what="test"):
     verdict.expect("variant_has_pti", "page tables isolation: enabled" in variant,
                    "no page table isolation")
 
-    # The debugging kernel's dumps would be read in the same way, and take longer.
+    # The debugging kernel's dumps would be read in the same way, and take longer. It has
+    # no room in a small machine.
     if what == "test":
         check_dumps(verdict)
+        verdict.results("tight")
+        verdict.console("tight")
+    check_conservative(verdict)
 
     check_full(verdict, "without_apic_stacks_are_full", "full", FULL)
     check_full(verdict, "without_reserve_stacks_are_full", "lowmem", NO_RESERVE)
@@ -375,7 +391,7 @@ def main(folder, status, what="test"):
     # How close it was.
     for line in verdict.comments:
         if match := re.search(r"CPU \d+: \d+ pages( taken)?, at least .*|"
-                              r"\d+ of \d+ bytes of the margin used|sigreturn: .*", line):
+                              r"\d+ (threads|of \d+ waited), \d+ started late|sigreturn: .*", line):
             print("#", match[0])
     for failure in verdict.failures:
         print("FAILED:", failure)

@@ -16,12 +16,16 @@
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/nodemask.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
+#include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/stack_policy.h>
 #include <linux/timekeeping.h>
+#include <linux/topology.h>
 
 #include "kstack.h"
 
@@ -35,17 +39,25 @@
 #define FILL_IN_IRQ	16
 /* While there is no page to be had. */
 #define RETRY		(HZ / 50 ?: 1)
+#define PATIENCE_NS	(50 * NSEC_PER_MSEC)
+/* So many of those that wait are looked at for one that was killed. */
+#define LOOK_AT		64
 
 /* Protects what follows. Innermost: it is taken in wake-ups, below pi_lock. */
 static DEFINE_RAW_SPINLOCK(wake_lock);
-/* Zeroed pages. */
-static LIST_HEAD(pool);
+/* Zeroed pages, of each node as many, and of all of them. */
+static struct pool {
+	struct list_head	pages;
+	unsigned int		nr;
+} *pools __ro_after_init;
 static unsigned int nr_pool;
 /* Stacks of threads that were woken and lack pages. First come, first served. */
 static LIST_HEAD(waiting);
 static unsigned int nr_waiting;
 /* Pages that cold threads do not have and will get. */
 static unsigned long nr_owed;
+/* When one of those that wait was woken last. Of hand_out_fn() only. */
+static u64 last_woken;
 
 static void hand_out_fn(struct kthread_work *work);
 static void allocate_fn(struct kthread_work *work);
@@ -64,40 +76,76 @@ static unsigned long pool_target(void)
 	return owed ? min_t(unsigned long, KSTACK_PAGES + owed / POOL_PART, POOL_MAX) : 0;
 }
 
-static void pool_add(struct page *page)
+static void pool_add(struct page *page, int node)
 {
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&wake_lock, flags);
-	list_add(&page->lru, &pool);
+	list_add(&page->lru, &pools[node].pages);
+	pools[node].nr++;
 	nr_pool++;
 	raw_spin_unlock_irqrestore(&wake_lock, flags);
 }
 
-static struct page *pool_take(void)
+static struct page *pool_take_from(int node)
 {
-	struct page *page = list_first_entry_or_null(&pool, struct page, lru);
+	struct page *page = list_first_entry_or_null(&pools[node].pages, struct page, lru);
 
 	lockdep_assert_held(&wake_lock);
 	if (page) {
 		list_del(&page->lru);
+		pools[node].nr--;
 		nr_pool--;
 	}
 	return page;
 }
 
-/* @nr pages at most. False if one is missing that could not be had. */
-static bool pool_fill(gfp_t gfp, unsigned int nr)
+/* Of @node, or of any if that has none. */
+static struct page *pool_take(int node)
 {
-	while (nr-- && READ_ONCE(nr_pool) < pool_target()) {
+	struct page *page = pool_take_from(node);
+
+	if (!page && nr_pool) {
+		for_each_node_state(node, N_MEMORY) {
+			page = pool_take_from(node);
+			if (page)
+				break;
+		}
+	}
+	return page;
+}
+
+/* *@nr pages at most, for @node. False if one is missing that could not be had. */
+static bool pool_fill_node(int node, gfp_t gfp, unsigned int *nr)
+{
+	unsigned int nodes = num_node_state(N_MEMORY);
+
+	while (*nr && READ_ONCE(pools[node].nr) < DIV_ROUND_UP(pool_target(), nodes)) {
 		struct page *page = kstack_refill_fails() ? NULL :
-			alloc_page(gfp | __GFP_ZERO | __GFP_NOWARN);
+			alloc_pages_node(node, gfp | __GFP_ZERO | __GFP_NOWARN, 0);
 
 		if (!page)
 			return false;
-		pool_add(page);
+		pool_add(page, node);
+		--*nr;
 	}
 	return true;
+}
+
+static bool pool_fill(gfp_t gfp, unsigned int nr)
+{
+	int node;
+
+	for_each_node_state(node, N_MEMORY) {
+		if (!pool_fill_node(node, gfp, &nr))
+			return false;
+	}
+	return true;
+}
+
+static unsigned int pool_most(void)
+{
+	return pool_target() + num_node_state(N_MEMORY) - 1;
 }
 
 /* What threads that have ended need no more. */
@@ -108,8 +156,8 @@ static void pool_shrink(void)
 		unsigned long flags;
 
 		raw_spin_lock_irqsave(&wake_lock, flags);
-		if (nr_pool > pool_target())
-			page = pool_take();
+		if (nr_pool > pool_most())
+			page = pool_take(first_memory_node);
 		raw_spin_unlock_irqrestore(&wake_lock, flags);
 		if (!page)
 			return;
@@ -128,7 +176,7 @@ bool kstack_donate(struct page *page)
 	if (list_empty(&waiting) || READ_ONCE(nr_pool) >= READ_ONCE(nr_owed))
 		return false;
 	clear_highpage(page);
-	pool_add(page);
+	pool_add(page, page_to_nid(page));
 	return true;
 }
 
@@ -140,6 +188,8 @@ bool kstack_donate(struct page *page)
 static bool kstack_complete(struct kstack *ks, bool from_pool)
 {
 	unsigned long low, to = kstack_top(ks) - ks->want;
+	/* Where it ran last, and mostly will again. */
+	int node = cpu_to_mem(task_cpu(ks->task));
 
 	lockdep_assert_held(&ks->task->pi_lock);
 	lockdep_assert_held(&wake_lock);
@@ -152,7 +202,7 @@ static bool kstack_complete(struct kstack *ks, bool from_pool)
 			continue;
 		}
 		if (from_pool)
-			page = pool_take();
+			page = pool_take(node);
 		if (!page)
 			break;
 		if (WARN_ON_ONCE(!kstack_install(ks, low - PAGE_SIZE, page))) {
@@ -212,7 +262,7 @@ bool kstack_is_cold(const struct kstack *ks)
 bool stack_policy_wake(struct task_struct *task)
 {
 	struct kstack *ks = task->kstack;
-	bool complete;
+	bool complete, first = false;
 
 	if (READ_ONCE(task->__state) != TASK_COLD)
 		return false;
@@ -220,15 +270,17 @@ bool stack_policy_wake(struct task_struct *task)
 	/* Who came before has the pages. */
 	complete = kstack_complete(ks, list_empty(&waiting));
 	if (!complete) {
+		first = list_empty(&waiting);
 		ks->late_since = ktime_get_mono_fast_ns();
 		list_add_tail(&ks->waiting, &waiting);
 		nr_waiting++;
 	}
 	raw_spin_unlock(&wake_lock);
-	if (!complete) {
+	/* As long as others wait, somebody hands out. */
+	if (first)
 		kstack_refill_surely();
+	if (!complete)
 		return false;
-	}
 	WRITE_ONCE(task->__state, task->saved_state);
 	task->saved_state = TASK_RUNNING;
 	return true;
@@ -340,47 +392,112 @@ static void note_late(struct kstack *ks)
 	stack_policy_record_late(ks, usecs);
 }
 
-/* Wake those that there are pages for. Return: false if there are none for the first. */
-static bool wake_waiting(void)
+/* Return: 1 if the first that waits was woken, -ENOMEM if it lacks pages, -ENOENT. */
+static int wake_first(void)
 {
-	struct task_struct *task;
+	struct task_struct *task = first_waiting();
+	int complete;
 
-	while ((task = first_waiting())) {
-		bool complete = task_call_func(task, complete_first_fn, NULL);
-
-		if (complete) {
-			note_late(task->kstack);
-			wake_up_state(task, TASK_COLD);
-		}
-		put_task_struct(task);
-		if (!complete)
-			return false;
-		pool_fill(GFP_NOWAIT, KSTACK_PAGES);
-		cond_resched();
+	if (!task)
+		return -ENOENT;
+	complete = task_call_func(task, complete_first_fn, NULL);
+	if (complete) {
+		note_late(task->kstack);
+		wake_up_state(task, TASK_COLD);
+		last_woken = ktime_get_mono_fast_ns();
 	}
-	return true;
+	put_task_struct(task);
+	return complete ?: -ENOMEM;
+}
+
+/* A thread that was killed gives memory back: it comes first. Return: is there one? */
+static bool put_dying_first(void)
+{
+	unsigned int nr = 0;
+	unsigned long flags;
+	bool found = false;
+	struct kstack *ks;
+
+	raw_spin_lock_irqsave(&wake_lock, flags);
+	list_for_each_entry(ks, &waiting, waiting) {
+		found = fatal_signal_pending(ks->task);
+		if (found)
+			list_move(&ks->waiting, &waiting);
+		/* The others' turn comes. */
+		if (found || ++nr == LOOK_AT)
+			break;
+	}
+	raw_spin_unlock_irqrestore(&wake_lock, flags);
+	return found;
+}
+
+/*
+ * Has nobody got anywhere for some time? As long as some are woken, they run, and end, and
+ * there are pages for the next.
+ */
+static bool is_stuck(void)
+{
+	u64 since = U64_MAX;
+	unsigned long flags;
+	struct kstack *ks;
+
+	raw_spin_lock_irqsave(&wake_lock, flags);
+	ks = list_first_entry_or_null(&waiting, struct kstack, waiting);
+	if (ks)
+		since = max(ks->late_since, last_woken);
+	raw_spin_unlock_irqrestore(&wake_lock, flags);
+	return since < ktime_get_mono_fast_ns() - PATIENCE_NS;
+}
+
+/*
+ * There is no page, and the first in the queue may hold what reclaim waits for. What
+ * sleepers have is taken, however short they have slept; and for one stack at a time
+ * what the allocator keeps for those who help it on.
+ */
+static void help_first(bool stuck)
+{
+	static unsigned long next_help = INITIAL_JIFFIES, next_trim = INITIAL_JIFFIES;
+	bool dying;
+
+	if (time_before(jiffies, next_help))
+		return;
+	next_help = jiffies + RETRY;
+	if (stuck && !time_before(jiffies, next_trim)) {
+		stack_policy_trim_sleepers();
+		kstack_try_reclaim();
+		next_trim = jiffies + HZ / 10;
+	}
+	dying = put_dying_first();
+	if ((stuck || dying) && wake_first() == -ENOMEM) {
+		pool_fill(GFP_NOWAIT | __GFP_MEMALLOC, KSTACK_PAGES);
+		wake_first();
+	}
 }
 
 /*
  * Hands out pages to who waits, the first one first. Waits for nobody, so that whatever
- * becomes free gets there while the other worker is stuck in reclaim. If there is
- * nothing, what sleepers have is taken, however short they have slept.
+ * becomes free gets there while the other worker is stuck in reclaim.
  */
 static void hand_out_fn(struct kthread_work *work)
 {
-	bool filled = pool_fill(GFP_NOWAIT, POOL_MAX);
+	bool filled = pool_fill(GFP_NOWAIT, POOL_MAX), stuck;
+	int ret;
 
-	if (wake_waiting()) {
+	while ((ret = wake_first()) > 0) {
+		pool_fill(GFP_NOWAIT, KSTACK_PAGES);
+		cond_resched();
+	}
+	if (ret == -ENOENT) {
 		pool_shrink();
 		if (!filled)
 			kthread_queue_delayed_work(hand_out_worker, &hand_out, HZ);
 		return;
 	}
-	kthread_queue_delayed_work(allocate_worker, &allocate, 0);
-	stack_policy_trim_sleepers();
-	kstack_reclaim();
-	kthread_queue_delayed_work(hand_out_worker, &hand_out,
-				   READ_ONCE(nr_pool) ? 0 : RETRY);
+	stuck = is_stuck();
+	if (stuck)
+		kthread_queue_delayed_work(allocate_worker, &allocate, 0);
+	help_first(stuck);
+	kthread_queue_delayed_work(hand_out_worker, &hand_out, READ_ONCE(nr_pool) ? 0 : RETRY);
 }
 
 /* Brings a page for who waits, whatever it takes: reclaim, and at last the OOM killer. */
@@ -407,7 +524,7 @@ void kstack_wake_catch_up(void)
 	if (!hand_out_worker)
 		return;
 	if (!pool_fill(GFP_NOWAIT, FILL_IN_IRQ) || !list_empty(&waiting) ||
-	    READ_ONCE(nr_pool) != pool_target())
+	    READ_ONCE(nr_pool) < pool_target() || READ_ONCE(nr_pool) > pool_most())
 		kthread_mod_delayed_work(hand_out_worker, &hand_out, 0);
 }
 
@@ -444,6 +561,13 @@ static struct kthread_worker * __init create(const char *name)
 
 static int __init kstack_wake_init(void)
 {
+	int node;
+
+	pools = kcalloc(nr_node_ids, sizeof(*pools), GFP_KERNEL);
+	if (!pools)
+		return 0;
+	for (node = 0; node < nr_node_ids; node++)
+		INIT_LIST_HEAD(&pools[node].pages);
 	hand_out_worker = create("kstack_wake");
 	allocate_worker = create("kstack_alloc");
 	return 0;

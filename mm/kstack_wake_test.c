@@ -121,6 +121,19 @@ static void sleeps_as_it_did(struct kunit *test)
 	stop(&c);
 }
 
+/* Who has seen it sleep, and waits until it has left its CPU, need not wait for its end. */
+static void inactive_while_it_is_cold(struct kunit *test)
+{
+	struct cold c;
+
+	start(test, &c, TASK_INTERRUPTIBLE);
+	KUNIT_EXPECT_NE(test, wait_task_inactive(c.task, TASK_INTERRUPTIBLE), 0);
+	KUNIT_EXPECT_NE(test, wait_task_inactive(c.task, TASK_COLD), 0);
+	KUNIT_EXPECT_NE(test, wait_task_inactive(c.task, TASK_ANY), 0);
+	KUNIT_EXPECT_EQ(test, wait_task_inactive(c.task, TASK_UNINTERRUPTIBLE), 0);
+	stop(&c);
+}
+
 static void frozen_and_cold(struct kunit *test)
 {
 	struct cold c;
@@ -227,6 +240,7 @@ static void completed_while_frozen(struct kunit *test)
 
 static struct kunit_case kstack_wake_test_cases[] = {
 	KUNIT_CASE(sleeps_as_it_did),
+	KUNIT_CASE(inactive_while_it_is_cold),
 	KUNIT_CASE(frozen_and_cold),
 	KUNIT_CASE(woken_while_frozen),
 	KUNIT_CASE(not_every_sleep_is_frozen),

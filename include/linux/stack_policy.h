@@ -209,7 +209,8 @@ static inline unsigned int stack_policy_sleep_state(const struct task_struct *ts
 {
 	unsigned int state = READ_ONCE(tsk->__state);
 
-	return state & TASK_COLD ? READ_ONCE(tsk->saved_state) : state;
+	/* Woken, and waiting for its stack: it has not run yet. */
+	return state & TASK_COLD ? READ_ONCE(tsk->saved_state) ?: TASK_INTERRUPTIBLE : state;
 }
 
 #ifdef CONFIG_STACK_POLICY_DUMP

@@ -761,6 +761,49 @@ TEST_F(machine, stacks_follow_the_memory_policy)
 	EXPECT_GE(10 * 16, kb);
 }
 
+static int wakes[2];
+
+static void *sleeps_twice(void *pipe_end)
+{
+	char byte;
+
+	checked(read(wakes[0], &byte, 1));
+	return sleeper(pipe_end);
+}
+
+/* What they get back is where they ran, whoever wakes them. */
+TEST_F(machine, woken_stacks_are_on_the_node_of_their_cpu)
+{
+	static pthread_t threads[200];
+	pthread_attr_t attr;
+	cpu_set_t second;
+	int ends[2];
+	long kb;
+
+	ASSERT_OK(pipe(wakes));
+	ASSERT_OK(pipe(ends));
+	CPU_ZERO(&second);
+	CPU_SET(1, &second);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * 1024);
+	pthread_attr_setaffinity_np(&attr, sizeof(second), &second);
+	kb = -stacks_of_node(1);
+	for (int i = 0; i < 200; i++)
+		ASSERT_OK(-pthread_create(&threads[i], &attr, sleeps_twice, (void *)(long)ends[0]));
+	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= 200 * 3));
+	for (int i = 0; i < 200; i++)
+		ASSERT_EQ(1, checked(write(wakes[1], "x", 1)));
+	/* But for others. */
+	ASSERT_TRUE(wait_until(number(POOL, "owed") < 100));
+	kb += stacks_of_node(1);
+	close(ends[1]);
+	for (int i = 0; i < 200; i++)
+		pthread_join(threads[i], NULL);
+	/* Three of four pages; the first is where it was created, on node 0. */
+	EXPECT_LE(180 * 12, kb);
+	EXPECT_GE(220 * 12, kb);
+}
+
 TEST_F(machine, big_stacks_are_on_their_node)
 {
 	ASSERT_OK(spit(MODULE "big_on_node", "1"));

@@ -407,4 +407,136 @@ TEST_F(wake, a_process_dies)
 	TH_LOG("1000 killed, %llu started late", after.late_starts - before.late_starts);
 }
 
+/*
+ * A machine of 256 MB in which cold threads have taken all but some of the memory, and are
+ * woken together, with interrupts off: there is stack for a part of them, and for others
+ * when those have ended.
+ */
+#define TIGHT_MAX	20000
+#define TIGHT_KB	(16 * 1024)
+#define TIGHT_MIN	2000
+
+FIXTURE(tight) { };
+FIXTURE_SETUP(tight)
+{
+	if (number("/proc/meminfo", "MemTotal") > 256 * 1024)
+		SKIP(return, "a machine that has memory");
+	ASSERT_OK(spit(COLD_SECS, "1"));
+	ASSERT_OK(spit("/proc/sys/kernel/threads-max", "100000"));
+	ASSERT_OK(spit("/proc/sys/kernel/pid_max", "100000"));
+	ASSERT_OK(spit("/proc/sys/vm/max_map_count", "1000000"));
+}
+FIXTURE_TEARDOWN(tight)
+{
+	spit(COLD_SECS, "10");
+}
+
+static long available_kb(void)
+{
+	return number("/proc/meminfo", "MemAvailable");
+}
+
+/*
+ * Threads until there is memory for some of their stacks only, or, with @fit, just for what
+ * each of them is owed. Return: how many they are.
+ */
+static int fill_with_sleepers(pthread_t *threads, int ends[2], bool fit)
+{
+	pthread_attr_t attr;
+	int nr;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 16384);
+	pthread_attr_setguardsize(&attr, 0);
+	if (checked(pipe(ends)))
+		return -1;
+	for (nr = 0; nr < TIGHT_MAX; nr++) {
+		if (nr % 100 == 0 && available_kb() < TIGHT_KB + (fit ? nr * 8 : 0))
+			break;
+		if (-pthread_create(&threads[nr], &attr, sleeper, (void *)(long)ends[0]))
+			break;
+		/* Those are cold by the time that there are more. */
+		if (nr % 500 == 499)
+			checked(spit(TRIM, "1"));
+	}
+	return nr;
+}
+
+/* A child with as many threads, all cold; how many these are comes through @report. */
+static pid_t tight_child(int report[2], bool fit)
+{
+	static pthread_t threads[TIGHT_MAX];
+	int ends[2], nr;
+	pid_t child;
+
+	if (checked(pipe(report)))
+		return -1;
+	child = must_fork();
+	if (child)
+		return child;
+	spit("/proc/self/oom_score_adj", "1000");
+	nr = fill_with_sleepers(threads, ends, fit);
+	checked(write(report[1], &nr, sizeof(nr)));
+	/* Until somebody kills it. */
+	for (;;)
+		pause();
+}
+
+static int cold_threads(int report[2])
+{
+	int nr = 0;
+
+	checked(read(report[0], &nr, sizeof(nr)));
+	wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= nr * 2);
+	return nr;
+}
+
+TEST_F(tight, all_woken_at_once)
+{
+	static pthread_t threads[TIGHT_MAX];
+	struct stats before, after;
+	int ends[2], nr;
+
+	nr = fill_with_sleepers(threads, ends, false);
+	ASSERT_LE(TIGHT_MIN, nr);
+	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= nr * 2));
+	/* What that has given back is used as well. */
+	TH_LOG("%d cold threads, %ld kB available", nr, available_kb());
+	before = class_stats(TASK);
+	stop_sleepers(threads, nr, ends);
+	after = class_stats(TASK);
+	EXPECT_LT(0, after.late_starts - before.late_starts);
+	EXPECT_EQ(before.grows_fault, after.grows_fault);
+	TH_LOG("%llu started late", after.late_starts - before.late_starts);
+}
+
+static void dies_of(struct __test_metadata *_metadata, int signal, bool fit)
+{
+	struct stats before, after;
+	int report[2], status = 0, nr;
+	pid_t child = tight_child(report, fit);
+
+	ASSERT_LT(0, child);
+	nr = cold_threads(report);
+	ASSERT_LE(TIGHT_MIN, nr);
+	before = class_stats(TASK);
+	kill(child, signal);
+	EXPECT_EQ(child, checked(waitpid(child, &status, 0)));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	after = class_stats(TASK);
+	EXPECT_EQ(before.grows_fault, after.grows_fault);
+	TH_LOG("%d threads, %llu started late", nr, after.late_starts - before.late_starts);
+}
+
+TEST_F(tight, all_killed_at_once)
+{
+	dies_of(_metadata, SIGKILL, false);
+}
+
+/* All of its threads have to come together first, each with its stack. */
+TEST_F(tight, all_in_a_core_dump)
+{
+	dies_of(_metadata, SIGABRT, true);
+}
+
 TEST_HARNESS_MAIN

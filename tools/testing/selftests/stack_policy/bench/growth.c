@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What it takes to grow. There is no such thing on a stock kernel. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../util.h"
@@ -10,6 +12,7 @@
 #define REFILL	"/sys/kernel/debug/fail_kstack_refill/"
 #define DEEP	"20000"		/* bytes: two pages more than there are */
 #define CALLS	6000
+#define KILLED	500
 
 static void call_deep(int ops)
 {
@@ -59,9 +62,38 @@ static void after_long_sleep(void)
 	end_echo();
 }
 
+/*
+ * All threads of a process are woken with interrupts off: more than the pool has pages for,
+ * so most of them wait until somebody hands out others.
+ */
+static void killed_after_long_sleep(void)
+{
+	static pthread_t threads[KILLED];
+	bool ours = !access(TABLE, R_OK);
+	struct stats before;
+	uint64_t start;
+	int ends[2];
+	pid_t child = must_fork();
+
+	if (!child) {
+		must(!start_sleepers(threads, KILLED, ends), "threads");
+		pause();
+	}
+	sleep(15);
+	if (ours)
+		before = class_stats(TASK);
+	start = now();
+	must(!kill(child, SIGKILL), "kill()");
+	must(waitpid(child, NULL, 0) == child, "waitpid()");
+	show("killed_after_15_s", (now() - start) / KILLED);
+	if (ours)
+		show("killed_late", class_stats(TASK).late_starts - before.late_starts);
+}
+
 void growth(int argc, char **argv)
 {
 	after_long_sleep();
+	killed_after_long_sleep();
 	show_module("growth");
 	without_reserve();
 	if (access(MODULE "deep", W_OK))
