@@ -141,6 +141,7 @@ static void frozen_and_cold(struct kunit *test)
 	start(test, &c, TASK_INTERRUPTIBLE | TASK_FREEZABLE);
 	KUNIT_EXPECT_TRUE(test, frozen_by(&c));
 	KUNIT_EXPECT_TRUE(test, is_frozen(&c));
+	KUNIT_EXPECT_EQ(test, c.task->__state, TASK_COLD | TASK_FROZEN);
 	KUNIT_EXPECT_EQ(test, task_state_to_char(c.task), 'D');
 	/* Nobody has woken it: it sleeps on, and is cold still. */
 	thaw(&c);

@@ -404,6 +404,8 @@ TEST_F(wake, a_process_dies)
 	after = class_stats(TASK);
 	EXPECT_EQ(before.grows_fault, after.grows_fault);
 	EXPECT_TRUE(wait_until(number(POOL, "owed") < 1000));
+	/* Nor does the pool keep what nobody is owed any more: a thread's, and a quarter. */
+	EXPECT_TRUE(wait_until(number(POOL, "pages") <= 9 + number(POOL, "owed") / 4));
 	TH_LOG("1000 killed, %llu started late", after.late_starts - before.late_starts);
 }
 
