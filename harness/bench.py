@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """bench.py FOLDER REAL UPDATE: the figures of two kernels side by side, as text, JSON and
-SVG. Fails where two runs of one kernel differ, where a hot path is not the stock kernel's,
+SVG. Fails where two runs of one kernel differ, where a hot path takes more than the stock kernel's,
 and where the documentation has other figures for the same kernels and programs."""
 import collections
 import html
@@ -445,9 +445,9 @@ def main(folder, real, update):
                    for value in [results.figure(bench, kernel, name)] if value is not None}
             for bench, name in results.names()}}, file, indent=1)
     errors = results.differing()
-    errors += [f"{name} is not what it is on the stock kernel" for name in HOT
+    errors += [f"{name} takes more than on the stock kernel" for name in HOT
                if name not in NOT_FREE and
-               results.figure("hot", "stock", name) != results.figure("hot", "ours", name)]
+               results.figure("hot", "stock", name) < results.figure("hot", "ours", name)]
     errors += [f"{name}: {results.figure(bench, 'ours', name):.0f} overflows"
                for bench, name in results.names()
                if name.endswith(("_grows_fault", "_overflows")) and

@@ -253,8 +253,8 @@ bool kstack_is_cold(const struct kstack *ks)
  * stack_policy_wake - may a sleeper whose saved state was woken be run now?
  * @task: with its pi_lock held; cold, frozen, or both
  *
- * One that is cold is completed, and its state is the saved one again. If that cannot
- * be it is queued, and woken when it is. A frozen one has to be thawed before.
+ * One that is cold is completed. If that cannot be it is queued, and woken when it is. A
+ * frozen one has to be thawed before.
  *
  * Context: any that may wake threads; pages are neither allocated nor charged here.
  * Return: true to go on with an ordinary wake-up; false to note it only.
@@ -279,11 +279,7 @@ bool stack_policy_wake(struct task_struct *task)
 	/* As long as others wait, somebody hands out. */
 	if (first)
 		kstack_refill_surely();
-	if (!complete)
-		return false;
-	WRITE_ONCE(task->__state, task->saved_state);
-	task->saved_state = TASK_RUNNING;
-	return true;
+	return complete;
 }
 
 /**
@@ -546,9 +542,9 @@ bool kstack_can_wake(void)
 	return hand_out_worker && allocate_worker;
 }
 
-static struct kthread_worker * __init create(const char *name)
+static struct kthread_worker * __init create(const char *name, unsigned int flags)
 {
-	struct kthread_worker *worker = kthread_create_worker(KTW_BIG_STACK, name);
+	struct kthread_worker *worker = kthread_create_worker(flags, name);
 
 	if (IS_ERR(worker)) {
 		pr_err("no thread %s (%pe), stacks of sleepers stay as they are\n", name,
@@ -568,8 +564,9 @@ static int __init kstack_wake_init(void)
 		return 0;
 	for (node = 0; node < nr_node_ids; node++)
 		INIT_LIST_HEAD(&pools[node].pages);
-	hand_out_worker = create("kstack_wake");
-	allocate_worker = create("kstack_alloc");
+	hand_out_worker = create("kstack_wake", 0);
+	/* Reclaims, and no stack should grow for that just then. */
+	allocate_worker = create("kstack_alloc", KTW_BIG_STACK);
 	return 0;
 }
 core_initcall(kstack_wake_init);
