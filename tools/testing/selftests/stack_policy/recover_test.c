@@ -9,12 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -284,53 +281,6 @@ TEST_F(sleep, to_ram)
 	ASSERT_OK(spit(WAKEALARM, "0"));
 	ASSERT_OK(spit(WAKEALARM, "+5"));
 	ASSERT_STREQ("", sleep_and_recover("mem", variant->how, "x86_acpi_suspend_lowlevel"));
-}
-
-#define NR_WAITERS	50
-
-/* Of an eventfd, until it can be read. An interrupted wait is said, as epoll_wait() does. */
-static pid_t waiter(int events)
-{
-	struct epoll_event event = { .events = EPOLLIN };
-	pid_t child = must_fork();
-	int set;
-
-	if (child)
-		return child;
-	set = checked(epoll_create1(0));
-	if (checked(epoll_ctl(set, EPOLL_CTL_ADD, events, &event)))
-		_exit(1);
-	_exit(checked(epoll_wait(set, &event, 1, -1)) != 1);
-}
-
-/* Frozen where they sleep, and cold before and after. None has seen anything of it. */
-TEST_F(sleep, cold_threads_sleep_on)
-{
-	int events = checked(eventfd(0, 0)), status;
-	unsigned long long trims = class_stats(TASK).trims_cold;
-	pid_t children[NR_WAITERS];
-	uint64_t one = 1;
-
-	if (!strstr(slurp(POWER "mem_sleep"), "deep"))
-		SKIP(return, "no suspend to RAM");
-	for (int i = 0; i < NR_WAITERS; i++)
-		children[i] = waiter(events);
-	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) &&
-			       class_stats(TASK).trims_cold >= trims + NR_WAITERS));
-	ASSERT_OK(spit(POWER "mem_sleep", "deep"));
-	ASSERT_OK(spit(WAKEALARM, "0"));
-	ASSERT_OK(spit(WAKEALARM, "+5"));
-	ASSERT_OK(spit(POWER "state", "mem"));
-	for (int i = 0; i < NR_WAITERS; i++) {
-		EXPECT_EQ(4, of_thread(children[i], "mapped_kb"));
-		EXPECT_TRUE(asleep(children[i]));
-	}
-	ASSERT_EQ(sizeof(one), write(events, &one, sizeof(one)));
-	for (int i = 0; i < NR_WAITERS; i++) {
-		status = -1;
-		EXPECT_EQ(children[i], checked(waitpid(children[i], &status, 0)));
-		EXPECT_EQ(0, status);
-	}
 }
 
 /* The machine is off meanwhile: somebody has to start it again, with resume=. */
