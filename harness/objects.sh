@@ -18,6 +18,7 @@ build_objects()
 		echo CONFIG_DEBUG_KMEMLEAK=y
 		echo CONFIG_DEBUG_STACK_USAGE=y
 		echo CONFIG_DMA_API_DEBUG=y
+		echo CONFIG_CGROUP_FREEZER=y
 	} > "$obj/fragments"
 	make_kernel allnoconfig KCONFIG_ALLCONFIG="$obj/fragments"
 	! grep -q '^CONFIG_STACK_POLICY=y' "$obj/.config" || die "the feature is on"
