@@ -98,10 +98,15 @@ static bool cannot_be_late(struct task_struct *task)
 }
 
 /* An uninterruptible sleeper may have been handed a lock meanwhile. */
+static bool is_interruptible(struct task_struct *task)
+{
+	return (READ_ONCE(task->__state) & TASK_NORMAL) == TASK_INTERRUPTIBLE;
+}
+
 static bool may_be_cold(struct task_struct *task)
 {
-	return (READ_ONCE(task->__state) & TASK_NORMAL) == TASK_INTERRUPTIBLE && task->mm &&
-	       !others_depend_on(task) && !cannot_be_late(task);
+	return is_interruptible(task) && task->mm && !others_depend_on(task) &&
+	       !cannot_be_late(task);
 }
 
 static void trim_thread(struct task_struct *task, struct kstack *ks, bool cold)
@@ -110,7 +115,9 @@ static void trim_thread(struct task_struct *task, struct kstack *ks, bool cold)
 		kstack_warm(task, cannot_be_late);
 		return;
 	}
-	if (cold && !others_depend_on(task) && kstack_trim_blocked(task, may_be_cold))
+	/* The first two again, under the lock. */
+	if (cold && is_interruptible(task) && !others_depend_on(task) &&
+	    kstack_trim_blocked(task, may_be_cold))
 		return;
 	/* It kept that because it grows often. */
 	if (kstack_mapped(ks) > READ_ONCE(ks->populate))

@@ -297,51 +297,40 @@ static int class_set(int argc, char **argv)
 	return DONE;
 }
 
+/* Through the sysctl: it knows the tables that have names, and is all or nothing. */
+static int take_table(const char *name)
+{
+	/* It takes rows as well, and these are for 'set'. */
+	int ret = strpbrk(name, "= \t\n,") ? -EINVAL : stacks_write_table(name);
+
+	if (ret == -EINVAL)
+		p_err("no profile '%s'; profiles: default conservative static", name);
+	else if (ret)
+		p_err("kernel.stack_policy: %s", strerror(-ret));
+	else if (json)
+		jsonw_null(json);
+	return ret ? FAILED : DONE;
+}
+
 static int class_reset(int argc, char **argv)
 {
-	int ret;
-
-	if (!stacks_there())
-		return FAILED;
-	/* Through the sysctl: it knows the built-in table and is all or nothing. */
-	ret = stacks_write_table("default");
-	if (ret) {
-		p_err("kernel.stack_policy: %s", strerror(-ret));
-		return FAILED;
-	}
-	if (json)
-		jsonw_null(json);
-	return DONE;
+	return stacks_there() ? take_table("default") : FAILED;
 }
 
 static int class_profile(int argc, char **argv)
 {
 	char name[32];
-	int ret;
 
 	if (!stacks_there())
 		return FAILED;
-	if (!argc) {
-		if (!stacks_read_profile(name, sizeof(name)))
-			return FAILED;
-		if (json)
-			jsonw_string(json, name);
-		else
-			printf("%s\n", name);
-		return DONE;
-	}
-	/* The kernel takes rows as well, and these are for 'set'. */
-	ret = strpbrk(argv[0], "= \t\n,") ? -EINVAL : stacks_write_table(argv[0]);
-	if (ret == -EINVAL) {
-		p_err("no profile '%s'; profiles: default conservative static", argv[0]);
+	if (argc)
+		return take_table(argv[0]);
+	if (!stacks_read_profile(name, sizeof(name)))
 		return FAILED;
-	}
-	if (ret) {
-		p_err("kernel.stack_policy: %s", strerror(-ret));
-		return FAILED;
-	}
 	if (json)
-		jsonw_null(json);
+		jsonw_string(json, name);
+	else
+		printf("%s\n", name);
 	return DONE;
 }
 
