@@ -359,6 +359,23 @@ static inline pid_t sleeping_child(void)
 	return child;
 }
 
+/* Lines of the kernel log that contain @text. */
+static inline int logged(const char *text)
+{
+	int fd = checked(open("/dev/kmsg", O_RDONLY | O_NONBLOCK)), n = 0;
+	char line[2048];
+	ssize_t len;
+
+	while ((len = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		if (len <= 0)
+			continue;
+		line[len] = '\0';
+		n += !!strstr(line, text);
+	}
+	close(fd);
+	return n;
+}
+
 static inline int clear_trace(void)
 {
 	int fd = open(TRACING "trace", O_WRONLY | O_TRUNC);
