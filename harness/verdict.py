@@ -13,6 +13,8 @@ SPLAT = re.compile(
     r"No irq handler|kmemleak: (Cannot|.*disabled)|"
     r"pagealloc: (memory corruption|single bit error)|"
     r"unreferenced object|possible .*deadlock|general protection|double fault")
+# Enough for lockdep's chains.
+SPLAT_LINES = 120
 OURS = re.compile(r"stack_policy: WARNING: (\S+)\[\d+\]")
 # Of the kernel's other races, in a KCSAN kernel, it is not for us to speak.
 RACE = re.compile(r"BUG: KCSAN: .* in (.*)")
@@ -62,6 +64,7 @@ class Verdict:
     def __init__(self, folder):
         self.folder = folder
         self.passed, self.skipped, self.failures, self.comments = 0, 0, [], []
+        self.splats = {}
 
     def expect(self, name, found, otherwise):
         """One test: did the harness find what it looked for?"""
@@ -119,6 +122,11 @@ class Verdict:
             self.failures.append(f"{boot}: no test of {group} has run")
         self.comments += [line for line in lines if line.lstrip().startswith("#")]
 
+    def splat(self, boot, lines, nr):
+        """Keep the first of a boot with what follows: the console may not outlive the run."""
+        self.failures.append(f"{boot} console: {lines[nr]}")
+        self.splats.setdefault(boot, lines[nr:nr + SPLAT_LINES])
+
     def console(self, boot, until=None):
         """
         Look for splats that no test asked for. A test names the threads it lets
@@ -136,9 +144,9 @@ class Verdict:
                     self.failures.append("an overflow nobody asked for: " + line)
             elif match := RACE.search(line):
                 if WE.search(match[1]):
-                    self.failures.append(f"{boot} console: {line}")
+                    self.splat(boot, lines, nr)
             elif SPLAT.search(line):
-                self.failures.append(f"{boot} console: {line}")
+                self.splat(boot, lines, nr)
         for name in sorted(expected - seen):
             self.failures.append(f"no report of the overflow in {name}")
 
@@ -395,6 +403,8 @@ def main(folder, status, what="test"):
             print("#", match[0])
     for failure in verdict.failures:
         print("FAILED:", failure)
+    for boot, lines in verdict.splats.items():
+        print(f"{boot} console:", *lines, sep="\n    ")
     if verdict.failures:
         print("\n".join(verdict.comments))
     print(f"{verdict.passed} passed, {len(verdict.failures)} failed, {verdict.skipped} skipped")
