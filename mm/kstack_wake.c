@@ -15,6 +15,7 @@
 #include <linux/kstack.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/sched.h>
@@ -40,6 +41,7 @@
 /* While there is no page to be had. */
 #define RETRY		(HZ / 50 ?: 1)
 #define PATIENCE_NS	(50 * NSEC_PER_MSEC)
+#define COMPLAIN_NS	(10 * NSEC_PER_SEC)
 /* So many of those that wait are looked at for one that was killed. */
 #define LOOK_AT		64
 
@@ -428,12 +430,12 @@ static bool put_dying_first(void)
 }
 
 /*
- * Has nobody got anywhere for some time? As long as some are woken, they run, and end, and
+ * For how long has nobody got anywhere? As long as some are woken, they run, and end, and
  * there are pages for the next.
  */
-static bool is_stuck(void)
+static u64 stuck_for(void)
 {
-	u64 since = U64_MAX;
+	u64 since = U64_MAX, now;
 	unsigned long flags;
 	struct kstack *ks;
 
@@ -442,7 +444,30 @@ static bool is_stuck(void)
 	if (ks)
 		since = max(ks->late_since, last_woken);
 	raw_spin_unlock_irqrestore(&wake_lock, flags);
-	return since < ktime_get_mono_fast_ns() - PATIENCE_NS;
+	now = ktime_get_mono_fast_ns();
+	return since < now ? now - since : 0;
+}
+
+/*
+ * They look asleep, and nobody else says that they are not: after 10 seconds, after 20, 40.
+ */
+static void complain(u64 stuck)
+{
+	static u64 next = COMPLAIN_NS;
+	struct task_struct *task;
+
+	if (stuck < COMPLAIN_NS)
+		next = COMPLAIN_NS;
+	if (stuck < next)
+		return;
+	next = 2 * stuck;
+	task = first_waiting();
+	if (!task)
+		return;
+	pr_warn("no memory for stacks for %llu s: %u woken threads wait for it, %s[%d] first\n",
+		div_u64(stuck, NSEC_PER_SEC), READ_ONCE(nr_waiting), task->comm,
+		task_pid_nr(task));
+	put_task_struct(task);
 }
 
 /*
@@ -477,6 +502,7 @@ static void help_first(bool stuck)
 static void hand_out_fn(struct kthread_work *work)
 {
 	bool filled = pool_fill(GFP_NOWAIT, POOL_MAX), stuck;
+	u64 since;
 	int ret;
 
 	while ((ret = wake_first()) > 0) {
@@ -489,7 +515,9 @@ static void hand_out_fn(struct kthread_work *work)
 			kthread_queue_delayed_work(hand_out_worker, &hand_out, HZ);
 		return;
 	}
-	stuck = is_stuck();
+	since = stuck_for();
+	complain(since);
+	stuck = since > PATIENCE_NS;
 	if (stuck)
 		kthread_queue_delayed_work(allocate_worker, &allocate, 0);
 	help_first(stuck);

@@ -27,7 +27,9 @@
 #include "util.h"
 
 #define NR	200
+#define MANY	10000
 #define GROUP	CGROUP "wake_test/"
+#define NO_MEMORY "kstack: no memory for stacks for "
 
 FIXTURE(wake) { };
 FIXTURE_SETUP(wake)
@@ -78,17 +80,18 @@ static int shown_asleep(void)
 	return n;
 }
 
-/* For ten seconds there is no memory. Nobody runs without his stack, and then all do. */
+/* For more than ten seconds there is no memory. Nobody runs without his stack; then all do. */
 TEST_F(wake, nobody_runs_short)
 {
 	static pthread_t threads[NR];
 	unsigned long long late = 0;
 	struct stats before, after;
+	int ends[2], complaints;
 	long waiting;
-	int ends[2];
 
 	if (access(FAIL_REFILL, X_OK))
 		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
+	complaints = logged(NO_MEMORY);
 	ASSERT_OK(clear_trace());
 	ASSERT_OK(spit(TRACING "events/stack_policy/stack_late/enable", "1"));
 	before = class_stats(TASK);
@@ -100,8 +103,9 @@ TEST_F(wake, nobody_runs_short)
 	ASSERT_OK(no_pages(true));
 	close(ends[1]);
 	EXPECT_TRUE(wait_until(number(POOL, "waiting") > NR / 4));
-	sleep(10);
+	sleep(12);
 	waiting = number(POOL, "waiting");
+	EXPECT_TRUE(wait_until(logged(NO_MEMORY) == complaints + 1));
 	EXPECT_LT(NR / 4, waiting);
 	EXPECT_LE(waiting, shown_asleep());
 	EXPECT_OK(no_pages(false));
