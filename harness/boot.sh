@@ -22,13 +22,17 @@ accelerator()
 
 # boot NAME SECONDS [WORDS...]: console to $out/NAME.console, results to $out/NAME.results.
 # init does what mode=NAME says, or a mode among WORDS. With $cpus virtual CPUs,
-# $memory and $image, a second disk to write to if $swap is a file, and $nodes nodes with
-# 1 GB and a CPU each; if $count is set, in a machine whose clock counts instructions; if
-# $qmp is, that is a socket for QEMU's commands.
+# $memory, $kernel and $image, and a disk to read from, $disk; a second one to write to if
+# $swap is a file, and $nodes nodes with 1 GB and a CPU each; if $count is set, in a machine
+# whose clock counts instructions; if $qmp is, that is a socket for QEMU's commands; if
+# $input is, one for who types.
 cpus=2
 swap=
 nodes=
 qmp=
+input=
+kernel=
+disk=
 memory=2G
 image=$out/initramfs.gz
 count=
@@ -40,10 +44,11 @@ boot()
 	[ -n "$count" ] || accel=$(accelerator)
 	[ "$accel" = tcg ] || cpu=host
 	rm -f "$out/$mode.console" "$out/$mode.results"
-	[ -f "$out/disk" ] || truncate -s 16M "$out/disk"
+	[ -n "$disk" ] || truncate -s 16M "$out/disk"
 	command=(qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp "$cpus${nodes:+,sockets=$nodes}" -m "$memory"
 		-display none -no-reboot
-		-kernel "$obj/arch/x86/boot/bzImage" -initrd "$image")
+		-kernel "${kernel:-$obj/arch/x86/boot/bzImage}")
+	[ -z "$image" ] || command+=(-initrd "$image")
 	if [ -n "$count" ]; then
 		# Without seed and date figures differ by 0.6 % from run to run; with
 		# those CPU features each turn of a REP counts as an instruction.
@@ -51,7 +56,7 @@ boot()
 		set -- "$@" nokaslr norandmaps clearcpuid=erms,rep_good,fsrm,fsrs
 	else
 		# A disk answers when the host has time.
-		command+=(-drive "file=$out/disk,if=none,id=disk,format=raw,readonly=on"
+		command+=(-drive "file=${disk:-$out/disk},if=none,id=disk,format=raw,readonly=on"
 			-device "virtio-blk-pci,drive=disk")
 		[ -z "$swap" ] || command+=(-device "virtio-blk-pci,drive=swap"
 			-drive "file=$swap,if=none,id=swap,format=raw")
@@ -65,6 +70,9 @@ boot()
 	[ "$DEBUG" != 1 ] || set -- "$@" page_poison=1
 	if [ "$mode" = shell ]; then
 		command+=(-serial mon:stdio -serial null)
+	elif [ -n "$input" ]; then
+		command+=(-chardev "socket,id=console,path=$input,server=on,wait=off,logfile=$out/$mode.console"
+			-serial chardev:console -serial "file:$out/$mode.results")
 	else
 		command+=(-serial "file:$out/$mode.console" -serial "file:$out/$mode.results")
 	fi

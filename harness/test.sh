@@ -57,6 +57,17 @@ boot_sleep()
 	rm -f "$swap"
 }
 
+# A debugger inside the guest.
+boot_kdb()
+{
+	local input=$out/kdb.socket typist
+	rm -f "$input"
+	python3 ./kdb.py "$input" > "$out/kdb.log" 2>&1 &
+	typist=$!
+	boot kdb 900 kgdboc=ttyS0 || :
+	wait $typist || cat "$out/kdb.log"
+}
+
 # Dumps of a guest, and what crash makes of them.
 dumps()
 {
@@ -85,6 +96,7 @@ others()
 	boot conservative 900 stack_policy=conservative || :
 	[ "$DEBUG" != 1 ] || boot_sleep
 	[ "$DEBUG" != 1 ] || nodes=2 boot machine 900 || :
+	[ "$DEBUG" != 1 ] || boot_kdb
 	[ "$DEBUG" != 0 ] || memory=256M boot tight 900 || :
 	[ "$DEBUG" != 0 ] || dumps
 	boot panic 900 mode=overflow action=kernel.stack_policy_overflow=panic || :
@@ -114,6 +126,10 @@ some()
 		boot_sleep
 		mv "$out/sleep.results" "$out/some.results"
 		mv "$out/sleep.console" "$out/some.console" ;;
+	kdb)
+		[ "$DEBUG" = 1 ] || die "TEST=kdb: only the kernel of DEBUG=1 has kdb"
+		boot_kdb
+		exec python3 ./verdict.py "$out" "$rc" kdb ;;
 	dumps)
 		dumps
 		exec python3 ./verdict.py "$out" "$rc" dumps ;;
@@ -125,7 +141,7 @@ some()
 		mv "$out/host.results" "$out/some.results" ;;
 	*) die "TEST=$TEST: a KUnit suite or suite.case (stack_policy_trim.woken_takes_its_pages_back)," \
 		"a selftest (trim, wake.nobody_runs_short), stackpolicy.FILE (stackpolicy.class)," \
-		"or dumps" ;;
+		"sleep, kdb or dumps" ;;
 	esac
 	exec python3 ./verdict.py "$out" "$rc" some
 }

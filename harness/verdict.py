@@ -133,7 +133,8 @@ class Verdict:
         overflow, and says whether they must.
         """
         asked, expected, seen = set(), set(), set()
-        for line in self.read(boot, "console")[:until]:
+        lines = self.read(boot, "console")[:until]
+        for nr, line in enumerate(lines):
             if match := ASKED.search(line):
                 asked.add(match[2])
                 if match[1] == "expected":
@@ -228,16 +229,36 @@ def check_some(verdict):
 
 
 def check_debug(verdict):
-    """make test DEBUG=1: the same, a machine that sleeps, and one with two nodes."""
+    """make test DEBUG=1: the same, a machine that sleeps, one with two nodes, and kdb."""
     check_tests(verdict, "debug")
     verdict.results("machine")
     verdict.console("machine")
+    check_kdb(verdict)
     verdict.results("sleep")
     verdict.console("sleep")
     console = "\n".join(verdict.read("sleep", "console"))
     verdict.expect("slept_in_ram", "PM: suspend entry (deep)" in console, "no suspend to RAM")
     verdict.expect("slept_on_disk", "PM: hibernation: hibernation exit" in console,
                    "no hibernation")
+
+
+def check_kdb(verdict):
+    """What kdb shows of threads that sleep, and that it leaves them as they are."""
+    console = verdict.read("kdb", "console")
+    threads, start = [], None
+    for nr, line in enumerate(console):
+        if line.startswith("Stack traceback for pid "):
+            start = nr
+        elif start is not None and "entry_SYSCALL_64_after_hwframe" in line:
+            threads.append("\n".join(console[start:nr]))
+            start = None
+    whole = [text for text in threads if " threads" in text and "schedule+0x" in text]
+    verdict.expect("kdb_shows_whole_stacks", len(whole) > 200, f"{len(whole)} threads' stacks")
+    results = verdict.read("kdb", "results")
+    trimmed = [int(line.split()[1]) for line in results if line.startswith("trimmed: ")]
+    verdict.expect("kdb_leaves_stacks_trimmed", trimmed and trimmed[0] >= 150, f"{trimmed}")
+    verdict.expect("kdb_goes_on", "went on" in results, "it did not")
+    verdict.console("kdb")
 
 
 def crash_threads(lines):
@@ -395,7 +416,7 @@ def main(folder, status, what="test"):
     if status != "0":
         verdict.failures.append(f"QEMU ended with status {status}")
     {"stress": check_stress, "some": check_some, "test": check_tests, "dumps": check_dumps,
-     "debug": check_debug}[what](verdict)
+     "debug": check_debug, "kdb": check_kdb}[what](verdict)
     # How close it was.
     for line in verdict.comments:
         if match := re.search(r"CPU \d+: \d+ pages( taken)?, at least .*|"

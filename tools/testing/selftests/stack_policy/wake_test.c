@@ -413,6 +413,121 @@ TEST_F(wake, a_process_dies)
 	TH_LOG("1000 killed, %llu started late", after.late_starts - before.late_starts);
 }
 
+/* What the iterator below says of each thread of a process. */
+struct frames { long long len, ip[31]; };
+
+#define INSN(c, d, s, o, i)	((struct bpf_insn){ .code = (c), .dst_reg = (d), \
+				 .src_reg = (s), .off = (o), .imm = (i) })
+#define LOAD(d, s, off)		INSN(BPF_LDX | BPF_MEM | BPF_DW, d, s, off, 0)
+#define STORE(off, s)		INSN(BPF_STX | BPF_MEM | BPF_DW, 10, s, off, 0)
+#define SET(d, imm)		INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, imm)
+#define MOVE(d, s)		INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
+#define ADD(d, imm)		INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, imm)
+#define CALL(helper)		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_##helper)
+#define UNLESS(r, skip)		INSN(BPF_JMP | BPF_JEQ | BPF_K, r, 0, skip, 0)
+#define EXIT()			INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+
+/* An iterator over tasks that writes the frames of each. Return: its file, or -errno. */
+static int open_frames_of(pid_t pid)
+{
+	const int at = -(int)sizeof(struct frames);
+	const struct bpf_insn insns[] = {
+		LOAD(7, 1, 8),				/* ctx->task */
+		UNLESS(7, 14),				/* the end */
+		LOAD(8, 1, 0),				/* ctx->meta */
+		LOAD(8, 8, 0),				/* ->seq */
+		MOVE(1, 7),
+		MOVE(2, 10),
+		ADD(2, at + 8),
+		SET(3, sizeof(struct frames) - 8),
+		SET(4, 0),
+		CALL(get_task_stack),
+		STORE(at, 0),
+		MOVE(1, 8),
+		MOVE(2, 10),
+		ADD(2, at),
+		SET(3, sizeof(struct frames)),
+		CALL(seq_write),
+		SET(0, 0),
+		EXIT(),
+	};
+	union bpf_iter_link_info info = { .task = { .pid = pid } };
+	static char log[1 << 16];
+	FILE *types = popen("bpftool btf dump file /sys/kernel/btf/vmlinux | "
+			    "sed -n \"s/^\\[\\([0-9]*\\)\\] FUNC 'bpf_iter_task' .*/\\1/p\"", "r");
+	union bpf_attr prog = {
+		.prog_type = BPF_PROG_TYPE_TRACING,
+		.expected_attach_type = BPF_TRACE_ITER,
+		.insns = (unsigned long)insns,
+		.insn_cnt = sizeof(insns) / sizeof(*insns),
+		.license = (unsigned long)"GPL",
+		.log_buf = (unsigned long)log,
+		.log_size = sizeof(log),
+		.log_level = 1,
+	}, link = { .link_create = {
+		.attach_type = BPF_TRACE_ITER,
+		.iter_info = (unsigned long)&info,
+		.iter_info_len = sizeof(info),
+	} }, iter = {};
+
+	if (!types || fscanf(types, "%u", &prog.attach_btf_id) != 1)
+		fprintf(stderr, "# no type of bpf_iter_task()\n");
+	if (types)
+		pclose(types);
+	link.link_create.prog_fd = checked(bpf(BPF_PROG_LOAD, &prog));
+	if ((int)link.link_create.prog_fd < 0)
+		fprintf(stderr, "# BPF verifier: %s\n", log);
+	iter.iter_create.link_fd = checked(bpf(BPF_LINK_CREATE, &link));
+	return checked(bpf(BPF_ITER_CREATE, &iter));
+}
+
+/* Lines of what /proc shows: as many as there are frames. */
+static int frames_in_proc(pid_t pid)
+{
+	char path[64];
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	for (const char *at = slurp(path); (at = strchr(at, '\n')); at++)
+		n++;
+	return n;
+}
+
+/* Programs see the frames of a stack with holes, and leave it as it is. */
+TEST_F(wake, bpf_reads_cold_stacks)
+{
+	static pthread_t threads[NR];
+	struct stats before = class_stats(TASK), after;
+	pid_t child = must_fork();
+	struct frames f, mine;
+	int ends[2], n, fd;
+
+	if (!child) {
+		checked(start_sleepers(threads, NR, ends));
+		for (;;)
+			pause();
+	}
+	EXPECT_TRUE(all_cold(NR + 1, before.trims_cold));
+	before = class_stats(TASK);
+	fd = open_frames_of(child);
+	ASSERT_LE(0, fd);
+	/* The first is the process, which sleeps elsewhere. */
+	ASSERT_EQ(sizeof(f), checked(read(fd, &mine, sizeof(mine))));
+	EXPECT_EQ(frames_in_proc(child) * 8, mine.len);
+	for (n = 0; read(fd, &f, sizeof(f)) == sizeof(f); n++) {
+		ASSERT_EQ(frames_in_proc(child + 1) * 8, f.len);
+		EXPECT_LT(4 * 8, f.len);
+		/* Both came by the same entry. */
+		EXPECT_EQ(mine.ip[mine.len / 8 - 1], f.ip[f.len / 8 - 1]);
+	}
+	close(fd);
+	EXPECT_EQ(NR, n);
+	EXPECT_EQ(4, of_thread(child, "mapped_kb"));
+	after = class_stats(TASK);
+	EXPECT_EQ(before.restored_kb + before.replaced_kb, after.restored_kb + after.replaced_kb);
+	reap(child);
+}
+
 /*
  * A machine of 256 MB in which cold threads have taken all but some of the memory, and are
  * woken together, with interrupts off: there is stack for a part of them, and for others
