@@ -33,8 +33,10 @@ build_image()
 	mkdir -p "$root/tests" && cp "$src"/tools/stackpolicy/tests/*.sh "$root/tests/"
 	gcc -std=gnu11 -O2 -static -pthread -o "$root/bin/threads" "$src/tools/stackpolicy/tests/threads.c"
 	ln "$root/bin/threads" "$root/bin/hostile_name"
-	# The kernel's own test of IRET to 16-bit stacks, unmodified.
+	# The kernel's own, unmodified: a test of IRET to 16-bit stacks, and who reads taskstats.
 	gcc -O2 -w -static -o "$root/bin/sigreturn_test" "$tests/x86/sigreturn.c"
+	gcc -O2 -w -static -include "$src/include/uapi/linux/taskstats.h" \
+		-o "$root/bin/getdelays" "$src/tools/accounting/getdelays.c"
 	copy_modules "$root"
 	pack "$root" > "$out/initramfs.gz"
 }

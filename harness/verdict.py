@@ -49,9 +49,12 @@ GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "wake", "recove
           "variant": ("trim", "overflow"),
           "stress": (),
           "some": (),
-          "sleep": ("sleep",),
+          "sleep": ("sleep", "sleepers"),
           "machine": ("machine",),
           "tight": ("tight",),
+          "debian": (),
+          "debian_stock": (),
+          "debian_conservative": (),
           "host": ("analyze", "observed")}
 MAY_SKIP = re.compile(r"table\.kvm_run_")    # QEMU under KVM need not nest
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")

@@ -292,4 +292,93 @@ TEST_F(sleep, to_disk)
 	ASSERT_STREQ("", sleep_and_recover("disk", variant->how, "save_processor_state"));
 }
 
+/* Half of them are frozen where they sleep, the others have to run to freeze. */
+#define MANY	10000
+
+FIXTURE(sleepers) { };
+FIXTURE_SETUP(sleepers)
+{
+	if (access(TRIM, W_OK))
+		SKIP(return, "no debugfs");
+	if (!strstr(slurp(POWER "mem_sleep"), "deep"))
+		SKIP(return, "no suspend to RAM");
+	ASSERT_OK(spit(TABLE, "default"));
+	ASSERT_OK(spit(COLD_SECS, "0"));
+	/* A debugging kernel that is emulated has to wake and freeze all those. */
+	ASSERT_OK(spit(POWER "pm_freeze_timeout", "600000"));
+}
+FIXTURE_TEARDOWN(sleepers)
+{
+	EXPECT_OK(spit(COLD_SECS, "10"));
+	EXPECT_OK(spit(POWER "pm_freeze_timeout", "20000"));
+}
+
+static void nothing(int signal)
+{
+}
+
+static void *freezable_sleeper(void *unused)
+{
+	struct timespec long_time = { .tv_sec = 100000 };
+
+	nanosleep(&long_time, NULL);
+	return NULL;
+}
+
+/* Of every 100th of the threads that begin at @first: how many have 4 kB? */
+static int cold_ones(pid_t first)
+{
+	int n = 0;
+
+	for (int i = 0; i < MANY / 2; i += 100)
+		n += of_thread(first + i, "mapped_kb") == 4;
+	return n;
+}
+
+/* The alarm may come while threads are being frozen: then the machine does not sleep. */
+static bool suspend(void)
+{
+	for (int secs = 10; secs < 1000; secs *= 2) {
+		if (checked(spit(WAKEALARM, "0")) ||
+		    checked(spit_number(WAKEALARM, time(NULL) + secs)))
+			return false;
+		if (!checked(spit(POWER "state", "mem")))
+			return true;
+	}
+	return false;
+}
+
+TEST_F(sleepers, are_frozen_and_thawed)
+{
+	static pthread_t light[MANY / 2], deep[MANY / 2];
+	struct sigaction action = { .sa_handler = nothing };
+	struct stats before = class_stats(TASK);
+	pthread_attr_t attr;
+	pid_t first;
+	int ends[2];
+
+	ASSERT_OK(sigaction(SIGUSR1, &action, NULL));
+	ASSERT_OK(spit(POWER "mem_sleep", "deep"));
+	ASSERT_OK(start_sleepers(light, MANY / 2, ends));
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * 1024);
+	for (int i = 0; i < MANY / 2; i++)
+		ASSERT_OK(-pthread_create(&deep[i], &attr, freezable_sleeper, NULL));
+	first = getpid() + 1;
+	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) &&
+			       class_stats(TASK).trims_cold >= before.trims_cold + MANY));
+	ASSERT_EQ(MANY / 200, cold_ones(first));
+	ASSERT_EQ(MANY / 200, cold_ones(first + MANY / 2));
+	ASSERT_TRUE(suspend());
+	/* Those who slept on have what they had, the others were given their stack to freeze. */
+	EXPECT_EQ(0, cold_ones(first));
+	EXPECT_EQ(MANY / 200, cold_ones(first + MANY / 2));
+	for (int i = 0; i < MANY / 2; i++)
+		pthread_kill(deep[i], SIGUSR1);
+	for (int i = 0; i < MANY / 2; i++)
+		pthread_join(deep[i], NULL);
+	stop_sleepers(light, MANY / 2, ends);
+	EXPECT_EQ(before.grows_fault, class_stats(TASK).grows_fault);
+}
+
 TEST_HARNESS_MAIN

@@ -831,6 +831,47 @@ TEST_F(machine, big_stacks_are_on_their_node)
 	ASSERT_EQ(-EINVAL, spit(MODULE "big_on_node", "2"));
 }
 
+#define V1_GROUP "/tmp/stack_policy_v1/group"
+
+/* What version 1 of cgroups says of threads that sleep, by the tool for that. */
+static int asleep_in_group(void)
+{
+	FILE *said = popen("getdelays -C " V1_GROUP, "r");
+	int n = -1;
+
+	if (said) {
+		fscanf(said, "sleeping %d", &n);
+		pclose(said);
+	}
+	return n;
+}
+
+TEST_F(machine, cold_threads_are_counted_as_asleep)
+{
+	static pthread_t threads[200];
+	int ends[2];
+	pid_t child;
+
+	ASSERT_OK(mkdir("/tmp/stack_policy_v1", 0755));
+	ASSERT_OK(mount("none", "/tmp/stack_policy_v1", "cgroup", 0, "none,name=stack_policy"));
+	ASSERT_OK(mkdir(V1_GROUP, 0755));
+	child = must_fork();
+	if (!child) {
+		checked(spit(V1_GROUP "/cgroup.procs", "0"));
+		checked(start_sleepers(threads, 200, ends));
+		for (;;)
+			pause();
+	}
+	EXPECT_TRUE(wait_until(asleep_in_group() == 201));
+	EXPECT_TRUE(wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= 200 * 3));
+	EXPECT_TRUE(trim_child(child));
+	EXPECT_EQ(201, asleep_in_group());
+	reap(child);
+	EXPECT_OK(remove_group(V1_GROUP));
+	EXPECT_OK(umount("/tmp/stack_policy_v1"));
+	EXPECT_OK(rmdir("/tmp/stack_policy_v1"));
+}
+
 TEST_F(machine, drivers_that_map_their_stack_are_found)
 {
 	long before = atol(slurp(DMA_DEBUG "error_count"));

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
+#include "tiny_fuse.h"
 #include "util.h"
 
 #define NR	200
@@ -180,13 +181,10 @@ TEST_F(wake, others_give_what_they_do_not_use)
 	stop_sleepers(threads, NR, ends);
 }
 
-static void *sleeps_twice(void *pipes)
+static void *sleeps_again(void *pipe_end)
 {
-	int *fd = pipes;
-	char byte;
-
-	checked(read(fd[0], &byte, 1));
-	checked(read(fd[1], &byte, 1));
+	sleeper(pipe_end);
+	pause();
 	return NULL;
 }
 
@@ -197,9 +195,9 @@ static void *sleeps_twice(void *pipes)
  */
 TEST_F(wake, in_a_full_cgroup)
 {
-	static pthread_t threads[NR];
+	static pthread_t threads[MANY];
 	struct stats before = class_stats(TASK);
-	int wakes[2], ends[2], fds[2], report[2], status = -1;
+	int wakes[2], asks[2], report[2], status = -1;
 	long max, peak;
 	pthread_attr_t attr;
 	pid_t child;
@@ -208,45 +206,42 @@ TEST_F(wake, in_a_full_cgroup)
 	spit(CGROUP "cgroup.subtree_control", "+memory");
 	ASSERT_OK(mkdir(GROUP, 0755));
 	ASSERT_OK(pipe(wakes));
-	ASSERT_OK(pipe(ends));
+	ASSERT_OK(pipe(asks));
 	ASSERT_OK(pipe(report));
 	child = must_fork();
 	if (!child) {
 		close(wakes[1]);
-		fds[0] = wakes[0];
-		fds[1] = ends[0];
 		pthread_attr_init(&attr);
 		pthread_attr_setstacksize(&attr, 64 * 1024);
 		if (checked(spit(GROUP "cgroup.procs", "0")))
 			_exit(1);
-		for (int i = 0; i < NR; i++)
-			if (checked(-pthread_create(&threads[i], &attr, sleeps_twice, fds)))
+		for (int i = 0; i < MANY; i++)
+			if (checked(-pthread_create(&threads[i], &attr, sleeps_again,
+						    (void *)(long)wakes[0])))
 				_exit(1);
 		checked(write(report[1], "x", 1));
-		/* With the others. Then it asks for more than there is. */
+		/* With the others, who stay. Then it asks for more than there is. */
 		checked(read(wakes[0], &byte, 1));
-		checked(read(ends[0], &byte, 1));
+		checked(read(asks[0], &byte, 1));
 		memset(mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			    -1, 0), 1, 8 << 20);
 		_exit(0);
 	}
 	close(report[1]);
 	EXPECT_EQ(1, checked(read(report[0], &byte, 1)));
-	EXPECT_TRUE(all_cold(NR, before.trims_cold));
+	EXPECT_TRUE(all_cold(MANY, before.trims_cold));
 	EXPECT_TRUE(wait_until(!class_stats(TASK).retained_kb));
 	/* A page or two for what is charged beside stacks. */
 	max = atol(slurp(GROUP "memory.current")) + 256 * 1024;
 	ASSERT_OK(spit_number(GROUP "memory.max", max));
 	max = atol(slurp(GROUP "memory.max"));
 	close(wakes[1]);
-	EXPECT_TRUE(wait_until(number(GROUP "memory.stat", "kernel_stack") >= NR * 12288));
+	EXPECT_TRUE(wait_until(number(GROUP "memory.stat", "kernel_stack") >= MANY * 12288));
 	peak = atol(slurp(GROUP "memory.peak"));
 	EXPECT_LT(max, peak);
-	EXPECT_GT(max + NR * 8192, peak);
+	EXPECT_GT(max + MANY * 8192, peak);
 	EXPECT_EQ(0, number(GROUP "memory.events", "oom_kill"));
-	checked(write(ends[1], "x", 1));
-	for (int i = 0; i < NR; i++)
-		checked(write(ends[1], "x", 1));
+	checked(write(asks[1], "x", 1));
 	EXPECT_EQ(child, checked(waitpid(child, &status, 0)));
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_LE(1, number(GROUP "memory.events", "oom_kill"));
@@ -670,6 +665,87 @@ TEST_F(tight, all_killed_at_once)
 TEST_F(tight, all_in_a_core_dump)
 {
 	dies_of(_metadata, SIGABRT, true);
+}
+
+#define FUSE_DIR	"/tmp/wake_test_fuse"
+#define FUSE_SIZE	(32 << 20)
+
+/* Writes a file, and waits until it is written. */
+static int write_file(const char *path)
+{
+	static unsigned long long words[FUSE_MAX_WRITE / 8];
+	int fd = checked(open(path, O_WRONLY));
+
+	for (unsigned long long at = 0; at < FUSE_SIZE; at += sizeof(words)) {
+		for (unsigned int i = 0; i < FUSE_MAX_WRITE / 8; i++)
+			words[i] = at + i * 8;
+		if (checked(write(fd, words, sizeof(words))) != sizeof(words))
+			return 1;
+	}
+	return checked(fsync(fd)) ?: checked(close(fd));
+}
+
+/*
+ * Dirty pages become free only if a daemon runs that is as cold as all others, and waits
+ * with them for its stack, whenever it has had nothing to do.
+ */
+TEST_F(tight, a_daemon_writes_for_reclaim)
+{
+	static pthread_t threads[TIGHT_MAX];
+	struct tiny_fuse *fuse = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int ends[2], start[2], nr, fd, status = -1;
+	pid_t daemon, writer, trimmer;
+	struct stats before, after;
+
+	if (access("/dev/fuse", W_OK))
+		SKIP(return, "kernel without CONFIG_FUSE_FS");
+	ASSERT_NE(MAP_FAILED, fuse);
+	ASSERT_OK(pipe(start));
+	ASSERT_OK(mkdir(FUSE_DIR, 0755));
+	fd = tiny_fuse_mount(FUSE_DIR);
+	ASSERT_LE(0, fd);
+	/* Now: with thousands of threads a fork needs much memory. */
+	daemon = must_fork();
+	if (!daemon) {
+		close(start[1]);
+		tiny_fuse_serve(fd, fuse);
+		_exit(0);
+	}
+	writer = must_fork();
+	if (!writer) {
+		close(start[1]);
+		sleeper((void *)(long)start[0]);
+		_exit(write_file(FUSE_DIR "/data"));
+	}
+	trimmer = must_fork();
+	if (!trimmer) {
+		close(start[1]);
+		sleeper((void *)(long)start[0]);
+		for (;;)
+			checked(spit(TRIM, "1"));
+	}
+	nr = fill_with_sleepers(threads, ends, false);
+	ASSERT_LE(TIGHT_MIN, nr);
+	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= nr * 2));
+	before = class_stats(TASK);
+	close(start[1]);
+	EXPECT_TRUE(wait_until(*(volatile unsigned long long *)&fuse->written));
+	stop_sleepers(threads, nr, ends);
+	EXPECT_EQ(writer, checked(waitpid(writer, &status, 0)));
+	EXPECT_EQ(0, status);
+	reap(trimmer);
+	EXPECT_LE(FUSE_SIZE, fuse->written);
+	EXPECT_EQ(0, fuse->wrong);
+	/* The daemon was cold, over and over. */
+	EXPECT_LT(10, of_thread(daemon, "trims_cold"));
+	after = class_stats(TASK);
+	EXPECT_EQ(before.grows_fault, after.grows_fault);
+	TH_LOG("%d threads and a daemon, which was cold %ld times, %llu started late", nr,
+	       of_thread(daemon, "trims_cold"), after.late_starts - before.late_starts);
+	EXPECT_OK(umount(FUSE_DIR));
+	EXPECT_EQ(daemon, checked(waitpid(daemon, NULL, 0)));
+	EXPECT_OK(rmdir(FUSE_DIR));
 }
 
 TEST_HARNESS_MAIN
