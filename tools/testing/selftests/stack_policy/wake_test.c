@@ -576,8 +576,6 @@ static int fill_with_sleepers(pthread_t *threads, int ends[2], bool fit)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 16384);
 	pthread_attr_setguardsize(&attr, 0);
-	if (checked(pipe(ends)))
-		return -1;
 	for (nr = 0; nr < TIGHT_MAX; nr++) {
 		if (nr % 100 == 0 && available_kb() < TIGHT_KB + (fit ? nr * 8 : 0))
 			break;
@@ -590,18 +588,22 @@ static int fill_with_sleepers(pthread_t *threads, int ends[2], bool fit)
 	return nr;
 }
 
-/* A child with as many threads, all cold; how many these are comes through @report. */
-static pid_t tight_child(int report[2], bool fit)
+/*
+ * A child with as many threads, all cold, that sleep until ends[1] is closed; how many these
+ * are comes through @report.
+ */
+static pid_t tight_child(int report[2], int ends[2], bool fit)
 {
 	static pthread_t threads[TIGHT_MAX];
-	int ends[2], nr;
 	pid_t child;
+	int nr;
 
-	if (checked(pipe(report)))
+	if (checked(pipe(report)) || checked(pipe(ends)))
 		return -1;
 	child = must_fork();
 	if (child)
 		return child;
+	close(ends[1]);
 	spit("/proc/self/oom_score_adj", "1000");
 	nr = fill_with_sleepers(threads, ends, fit);
 	checked(write(report[1], &nr, sizeof(nr)));
@@ -625,6 +627,7 @@ TEST_F(tight, all_woken_at_once)
 	struct stats before, after;
 	int ends[2], nr;
 
+	ASSERT_OK(pipe(ends));
 	nr = fill_with_sleepers(threads, ends, false);
 	ASSERT_LE(TIGHT_MIN, nr);
 	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= nr * 2));
@@ -641,8 +644,8 @@ TEST_F(tight, all_woken_at_once)
 static void dies_of(struct __test_metadata *_metadata, int signal, bool fit)
 {
 	struct stats before, after;
-	int report[2], status = 0, nr;
-	pid_t child = tight_child(report, fit);
+	int report[2], ends[2], status = 0, nr;
+	pid_t child = tight_child(report, ends, fit);
 
 	ASSERT_LT(0, child);
 	nr = cold_threads(report);
@@ -687,15 +690,15 @@ static int write_file(const char *path)
 
 /*
  * Dirty pages become free only if a daemon runs that is as cold as all others, and waits
- * with them for its stack, whenever it has had nothing to do.
+ * with them for its stack, whenever it has had nothing to do. There may be too little memory
+ * for all, and then the OOM killer takes those who have most; the file is written.
  */
 TEST_F(tight, a_daemon_writes_for_reclaim)
 {
-	static pthread_t threads[TIGHT_MAX];
 	struct tiny_fuse *fuse = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int ends[2], start[2], nr, fd, status = -1;
-	pid_t daemon, writer, trimmer;
+	int report[2], ends[2], start[2], nr, fd, status = -1;
+	pid_t daemon, writer, trimmer, child;
 	struct stats before, after;
 
 	if (access("/dev/fuse", W_OK))
@@ -705,36 +708,34 @@ TEST_F(tight, a_daemon_writes_for_reclaim)
 	ASSERT_OK(mkdir(FUSE_DIR, 0755));
 	fd = tiny_fuse_mount(FUSE_DIR);
 	ASSERT_LE(0, fd);
-	/* Now: with thousands of threads a fork needs much memory. */
 	daemon = must_fork();
 	if (!daemon) {
-		close(start[1]);
 		tiny_fuse_serve(fd, fuse);
 		_exit(0);
 	}
 	writer = must_fork();
 	if (!writer) {
-		close(start[1]);
 		sleeper((void *)(long)start[0]);
 		_exit(write_file(FUSE_DIR "/data"));
 	}
 	trimmer = must_fork();
 	if (!trimmer) {
-		close(start[1]);
 		sleeper((void *)(long)start[0]);
 		for (;;)
 			checked(spit(TRIM, "1"));
 	}
-	nr = fill_with_sleepers(threads, ends, false);
-	ASSERT_LE(TIGHT_MIN, nr);
-	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= nr * 2));
+	child = tight_child(report, ends, false);
+	ASSERT_LT(0, child);
+	nr = cold_threads(report);
+	EXPECT_LE(TIGHT_MIN, nr);
 	before = class_stats(TASK);
-	close(start[1]);
+	EXPECT_EQ(2, checked(write(start[1], "xx", 2)));
 	EXPECT_TRUE(wait_until(*(volatile unsigned long long *)&fuse->written));
-	stop_sleepers(threads, nr, ends);
+	close(ends[1]);
 	EXPECT_EQ(writer, checked(waitpid(writer, &status, 0)));
 	EXPECT_EQ(0, status);
 	reap(trimmer);
+	reap(child);
 	EXPECT_LE(FUSE_SIZE, fuse->written);
 	EXPECT_EQ(0, fuse->wrong);
 	/* The daemon was cold, over and over. */
