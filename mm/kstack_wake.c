@@ -42,7 +42,7 @@
 #define RETRY		(HZ / 50 ?: 1)
 #define PATIENCE_NS	(50 * NSEC_PER_MSEC)
 #define COMPLAIN_NS	(10 * NSEC_PER_SEC)
-/* So many of those that wait are looked at for one that was killed. */
+/* So many of those that wait are looked at for one that is urgent by now. */
 #define LOOK_AT		64
 
 /* Protects what follows. Innermost: it is taken in wake-ups, below pi_lock. */
@@ -53,9 +53,13 @@ static struct pool {
 	unsigned int		nr;
 } *pools __ro_after_init;
 static unsigned int nr_pool;
-/* Stacks of threads that were woken and lack pages. First come, first served. */
+/*
+ * Stacks of threads that were woken and lack pages. First come, first served, but for who is
+ * urgent. Somebody has waited, the same or another, since then.
+ */
 static LIST_HEAD(waiting);
 static unsigned int nr_waiting;
+static u64 waiting_since;
 /* Pages that cold threads do not have and will get. */
 static unsigned long nr_owed;
 /* When one of those that wait was woken last. Of hand_out_fn() only. */
@@ -107,12 +111,10 @@ static struct page *pool_take(int node)
 {
 	struct page *page = pool_take_from(node);
 
+	/* A node that has lost its memory may have pages of another in its pool. */
 	if (!page && nr_pool) {
-		for_each_node_state(node, N_MEMORY) {
+		for (node = 0; node < nr_node_ids && !page; node++)
 			page = pool_take_from(node);
-			if (page)
-				break;
-		}
 	}
 	return page;
 }
@@ -122,6 +124,9 @@ static bool pool_fill_node(int node, gfp_t gfp, unsigned int *nr)
 {
 	unsigned int nodes = num_node_state(N_MEMORY);
 
+	/* Who reclaims may come here, and has leave to take the allocator's reserves. */
+	if (!(gfp & __GFP_MEMALLOC))
+		gfp |= __GFP_NOMEMALLOC;
 	while (*nr && READ_ONCE(pools[node].nr) < DIV_ROUND_UP(pool_target(), nodes)) {
 		struct page *page = kstack_refill_fails() ? NULL :
 			alloc_pages_node(node, gfp | __GFP_ZERO | __GFP_NOWARN, 0);
@@ -251,6 +256,15 @@ bool kstack_is_cold(const struct kstack *ks)
 	return READ_ONCE(ks->want);
 }
 
+/*
+ * Who was killed gives memory back; others may wait for a real-time thread. A sleeper can
+ * become either.
+ */
+static bool is_urgent(const struct task_struct *task)
+{
+	return fatal_signal_pending((struct task_struct *)task) || task->prio < MAX_RT_PRIO;
+}
+
 /**
  * stack_policy_wake - may a sleeper whose saved state was woken be run now?
  * @task: with its pi_lock held; cold, frozen, or both
@@ -264,17 +278,23 @@ bool kstack_is_cold(const struct kstack *ks)
 bool stack_policy_wake(struct task_struct *task)
 {
 	struct kstack *ks = task->kstack;
-	bool complete, first = false;
+	bool complete, urgent, first = false;
 
 	if (READ_ONCE(task->__state) != TASK_COLD)
 		return false;
+	urgent = is_urgent(task);
 	raw_spin_lock(&wake_lock);
 	/* Who came before has the pages. */
-	complete = kstack_complete(ks, list_empty(&waiting));
+	complete = kstack_complete(ks, urgent || list_empty(&waiting));
 	if (!complete) {
 		first = list_empty(&waiting);
 		ks->late_since = ktime_get_mono_fast_ns();
-		list_add_tail(&ks->waiting, &waiting);
+		if (first)
+			waiting_since = ks->late_since;
+		if (urgent)
+			list_add(&ks->waiting, &waiting);
+		else
+			list_add_tail(&ks->waiting, &waiting);
 		nr_waiting++;
 	}
 	raw_spin_unlock(&wake_lock);
@@ -379,9 +399,17 @@ static struct task_struct *first_waiting(void)
 	return task;
 }
 
+/* That clock may step back a little. */
+static u64 ns_since(u64 since)
+{
+	u64 now = ktime_get_mono_fast_ns();
+
+	return since < now ? now - since : 0;
+}
+
 static void note_late(struct kstack *ks)
 {
-	u64 usecs = (ktime_get_mono_fast_ns() - ks->late_since) / NSEC_PER_USEC;
+	u64 usecs = div_u64(ns_since(ks->late_since), NSEC_PER_USEC);
 	unsigned int log = min(fls64(usecs), KSTACK_DELAYS - 1);
 
 	ks->late_starts++;
@@ -408,8 +436,8 @@ static int wake_first(void)
 	return complete ?: -ENOMEM;
 }
 
-/* A thread that was killed gives memory back: it comes first. Return: is there one? */
-static bool put_dying_first(void)
+/* One that has become urgent since it was queued. Return: is the first one urgent? */
+static bool put_urgent_first(void)
 {
 	unsigned int nr = 0;
 	unsigned long flags;
@@ -418,7 +446,7 @@ static bool put_dying_first(void)
 
 	raw_spin_lock_irqsave(&wake_lock, flags);
 	list_for_each_entry(ks, &waiting, waiting) {
-		found = fatal_signal_pending(ks->task);
+		found = is_urgent(ks->task);
 		if (found)
 			list_move(&ks->waiting, &waiting);
 		/* The others' turn comes. */
@@ -430,55 +458,54 @@ static bool put_dying_first(void)
 }
 
 /*
- * For how long has nobody got anywhere? As long as some are woken, they run, and end, and
+ * Has nobody got anywhere for some time? As long as some are woken, they run, and end, and
  * there are pages for the next.
  */
-static u64 stuck_for(void)
+static bool is_stuck(void)
 {
-	u64 since = U64_MAX, now;
 	unsigned long flags;
-	struct kstack *ks;
+	u64 since;
 
 	raw_spin_lock_irqsave(&wake_lock, flags);
-	ks = list_first_entry_or_null(&waiting, struct kstack, waiting);
-	if (ks)
-		since = max(ks->late_since, last_woken);
+	since = max(waiting_since, last_woken);
 	raw_spin_unlock_irqrestore(&wake_lock, flags);
-	now = ktime_get_mono_fast_ns();
-	return since < now ? now - since : 0;
+	return ns_since(since) > PATIENCE_NS;
 }
 
 /*
- * They look asleep, and nobody else says that they are not: after 10 seconds, after 20, 40.
+ * Who waits looks asleep, and nobody else says that it is not: when the first one has waited
+ * for 10 seconds, for 20, 40.
  */
-static void complain(u64 stuck)
+static void complain(void)
 {
 	static u64 next = COMPLAIN_NS;
-	struct task_struct *task;
+	struct task_struct *task = first_waiting();
+	u64 waited;
 
-	if (stuck < COMPLAIN_NS)
-		next = COMPLAIN_NS;
-	if (stuck < next)
-		return;
-	next = 2 * stuck;
-	task = first_waiting();
 	if (!task)
 		return;
-	pr_warn("no memory for stacks for %llu s: %u woken threads wait for it, %s[%d] first\n",
-		div_u64(stuck, NSEC_PER_SEC), READ_ONCE(nr_waiting), task->comm,
-		task_pid_nr(task));
+	waited = ns_since(READ_ONCE(task->kstack->late_since));
+	if (waited < COMPLAIN_NS)
+		next = COMPLAIN_NS;
+	if (waited >= next) {
+		next = 2 * waited;
+		pr_warn("no memory for stacks: %u woken threads wait for it, %s[%d] for %llu s\n",
+			READ_ONCE(nr_waiting), task->comm, task_pid_nr(task),
+			div_u64(waited, NSEC_PER_SEC));
+	}
 	put_task_struct(task);
 }
 
 /*
  * There is no page, and the first in the queue may hold what reclaim waits for. What
- * sleepers have is taken, however short they have slept; and for one stack at a time
+ * sleepers have is taken, however short they have slept; and for the first one, page by page,
  * what the allocator keeps for those who help it on.
  */
 static void help_first(bool stuck)
 {
 	static unsigned long next_help = INITIAL_JIFFIES, next_trim = INITIAL_JIFFIES;
-	bool dying;
+	bool urgent;
+	int i;
 
 	if (time_before(jiffies, next_help))
 		return;
@@ -488,10 +515,12 @@ static void help_first(bool stuck)
 		kstack_try_reclaim();
 		next_trim = jiffies + HZ / 10;
 	}
-	dying = put_dying_first();
-	if ((stuck || dying) && wake_first() == -ENOMEM) {
-		pool_fill(GFP_NOWAIT | __GFP_MEMALLOC, KSTACK_PAGES);
-		wake_first();
+	urgent = put_urgent_first();
+	if (!stuck && !urgent)
+		return;
+	for (i = 0; i < KSTACK_PAGES && wake_first() == -ENOMEM; i++) {
+		if (!pool_fill(GFP_NOWAIT | __GFP_MEMALLOC, 1))
+			break;
 	}
 }
 
@@ -502,7 +531,6 @@ static void help_first(bool stuck)
 static void hand_out_fn(struct kthread_work *work)
 {
 	bool filled = pool_fill(GFP_NOWAIT, POOL_MAX), stuck;
-	u64 since;
 	int ret;
 
 	while ((ret = wake_first()) > 0) {
@@ -515,9 +543,8 @@ static void hand_out_fn(struct kthread_work *work)
 			kthread_queue_delayed_work(hand_out_worker, &hand_out, HZ);
 		return;
 	}
-	since = stuck_for();
-	complain(since);
-	stuck = since > PATIENCE_NS;
+	complain();
+	stuck = is_stuck();
 	if (stuck)
 		kthread_queue_delayed_work(allocate_worker, &allocate, 0);
 	help_first(stuck);

@@ -30,7 +30,7 @@
 #define NR	200
 #define MANY	10000
 #define GROUP	CGROUP "wake_test/"
-#define NO_MEMORY "kstack: no memory for stacks for "
+#define NO_MEMORY "kstack: no memory for stacks: "
 
 FIXTURE(wake) { };
 FIXTURE_SETUP(wake)
@@ -150,6 +150,76 @@ TEST_F(wake, killed_while_it_waits)
 	for (int i = 0; i < NR; i++)
 		EXPECT_EQ(children[i], checked(waitpid(children[i], NULL, 0)));
 	EXPECT_EQ(before.grows_fault, class_stats(TASK).grows_fault);
+}
+
+/* How many started late before @pid did, as the trace has it; -1 if @pid did not. */
+static int late_before(pid_t pid)
+{
+	const char *text = slurp(TRACING "trace");
+	char word[32];
+	int n = 0;
+
+	snprintf(word, sizeof(word), "stack_late: pid=%d ", pid);
+	for (const char *at = text; (at = strstr(at, "stack_late: pid=")); at++, n++)
+		if (!strncmp(at, word, strlen(word)))
+			return n;
+	return -1;
+}
+
+static void nothing(int signal)
+{
+}
+
+/* One that ends by a signal that does not kill it. */
+static pid_t interrupted_child(void)
+{
+	pid_t child;
+
+	/* The child has the handler from the start. */
+	signal(SIGUSR1, nothing);
+	child = must_fork();
+	if (child)
+		return child;
+	pause();
+	_exit(0);
+}
+
+/* A killed thread gives memory back, a real-time one has a deadline. The last ones here. */
+TEST_F(wake, who_is_urgent_comes_first)
+{
+	static pthread_t threads[NR];
+	pid_t killed, real_time;
+	struct stats before;
+	int ends[2];
+
+	if (access(FAIL_REFILL, X_OK))
+		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
+	before = class_stats(TASK);
+	killed = sleeping_child();
+	real_time = interrupted_child();
+	ASSERT_OK(start_sleepers(threads, NR, ends));
+	ASSERT_TRUE(all_cold(NR + 2, before.trims_cold));
+	be_real_time(0);
+	ASSERT_OK(no_pages(true));
+	close(ends[1]);
+	EXPECT_TRUE(wait_until(number(POOL, "waiting") > NR / 4));
+	ASSERT_OK(clear_trace());
+	ASSERT_OK(spit(TRACING "events/stack_policy/stack_late/enable", "1"));
+	kill(killed, SIGKILL);
+	be_real_time(real_time);
+	kill(real_time, SIGUSR1);
+	EXPECT_LT(NR / 4, number(POOL, "waiting"));
+	EXPECT_OK(no_pages(false));
+	EXPECT_EQ(killed, checked(waitpid(killed, NULL, 0)));
+	EXPECT_EQ(real_time, checked(waitpid(real_time, NULL, 0)));
+	for (int i = 0; i < NR; i++)
+		pthread_join(threads[i], NULL);
+	close(ends[0]);
+	/* Somebody may have been served just then. */
+	EXPECT_GT(5, late_before(killed));
+	EXPECT_LE(0, late_before(killed));
+	EXPECT_GT(5, late_before(real_time));
+	EXPECT_LE(0, late_before(real_time));
 }
 
 /* Given back by who has slept a moment only: the sysctl says never, and there is no page. */
