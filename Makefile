@@ -7,12 +7,13 @@ V	?= 0
 CONFIG	?=
 MINUTES	?= 10
 BENCH	?=
+MACHINE	?=
 REAL	?= 0
 TEST	?=
 UPDATE	?= 0
 
 override O := $(abspath $(O))
-export O DEBUG V CONFIG MINUTES BENCH REAL TEST UPDATE
+export O DEBUG V CONFIG MINUTES BENCH MACHINE REAL TEST UPDATE
 
 # New files that are laid over the kernel source, at their kernel paths.
 export OVERLAY := Documentation arch include kernel mm samples tools
@@ -29,13 +30,14 @@ help:
 	@echo 'make off      show that with the option off the kernel is the stock kernel'
 	@echo 'make configs  compile it without memory cgroups, for one CPU, with PREEMPT_RT, ...'
 	@echo 'make series   build every prefix of the patch queue'
+	@echo 'make machine  Debian with its own configuration, under systemd: stock and ours'
 	@echo 'make shell    the same kernel with an interactive shell'
 	@echo 'make check    lint: checkpatch, sparse, shellcheck, overlay and patch queue'
 	@echo 'make deb      .deb packages of the kernel (CONFIG=file: from your own .config)'
 	@echo 'make clean    remove the build folder'
 	@echo 'V=1 shows all output, O=folder puts the build elsewhere'
 
-build run test stress bench off configs series shell check deb: packages
+build run test stress bench off configs series machine shell check deb: packages
 	@harness/$@.sh
 
 packages:
@@ -44,4 +46,5 @@ packages:
 clean:
 	rm -rf -- "$(O)"
 
-.PHONY: help build run test stress bench off configs series shell check deb packages clean
+.PHONY: help build run test stress bench off configs series machine shell \
+	check deb packages clean

@@ -82,7 +82,7 @@ perl "$src/scripts/kernel-doc" -none include/linux/stack_policy.h "${rooms[@]}" 
 harness/arrows.py "$obj" Documentation/mm/stack-policy.rst "${rooms[@]}" ||
 	complain "what calls what is not as drawn"
 
-shellcheck -x -P harness harness/*.sh tools/verification/stack_policy/run.sh .ci/run ||
+shellcheck -x -P harness harness/*.sh harness/machine/*.sh tools/verification/stack_policy/run.sh .ci/run ||
 	complain shellcheck
 shellcheck -S warning tools/stackpolicy/tests/*.sh tools/testing/selftests/*/bench/*.sh ||
 	complain "shellcheck of what runs in the guest"

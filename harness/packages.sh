@@ -1,5 +1,6 @@
 #!/bin/bash
-# Install the Debian packages that the build and the tests need, if any is missing.
+# Install the Debian packages that the build and the tests need, if any is missing; or
+# those of another list.
 set -eu
 cd "$(dirname "$0")"
 
@@ -8,7 +9,7 @@ while read -r package; do
 	[[ $package != '#'* ]] || continue
 	dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
 		grep -qx installed || missing+=("$package")
-done < packages
+done < "${1:-packages}"
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 sudo=()

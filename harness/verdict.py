@@ -41,6 +41,9 @@ RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
            "sleep": (),
            "machine": (),
            "tight": (),
+           "debian": (),
+           "debian_stock": (),
+           "debian_conservative": (),
            "stress": ("stack_policy_x86",),
            "host": ()}
 # What the names of their other tests begin with. The tool's have its name before that.
@@ -347,6 +350,14 @@ def check_conservative(verdict):
     verdict.expect("conservative_never_faults", "overflows: 0" in results, f"{results}")
 
 
+def check_machine(verdict):
+    """make machine: the boots that there were, of a distribution's kernel."""
+    for boot in ("stock", "debian", "debian_conservative"):
+        if verdict.read(boot, "results"):
+            verdict.results(boot)
+            verdict.console(boot)
+
+
 def check_tests(verdict, what="test"):
     """make test: all its boots, and what needs none."""
     verdict.results("host")
@@ -419,7 +430,7 @@ def main(folder, status, what="test"):
     if status != "0":
         verdict.failures.append(f"QEMU ended with status {status}")
     {"stress": check_stress, "some": check_some, "test": check_tests, "dumps": check_dumps,
-     "debug": check_debug, "kdb": check_kdb}[what](verdict)
+     "debug": check_debug, "kdb": check_kdb, "machine": check_machine}[what](verdict)
     # How close it was.
     for line in verdict.comments:
         if match := re.search(r"CPU \d+: \d+ pages( taken)?, at least .*|"
