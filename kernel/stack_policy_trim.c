@@ -91,7 +91,7 @@ static bool others_depend_on(struct task_struct *task)
  * for; a process that locks its memory does not wait for it. That can change while the
  * thread sleeps. Asked with the thread held off, so that its mm stays.
  */
-static bool cannot_be_late(struct task_struct *task)
+bool stack_policy_cannot_be_late(struct task_struct *task)
 {
 	return READ_ONCE(task->prio) < MAX_RT_PRIO ||
 	       (task->mm && READ_ONCE(task->mm->locked_vm));
@@ -106,13 +106,13 @@ static bool is_interruptible(struct task_struct *task)
 static bool may_be_cold(struct task_struct *task)
 {
 	return is_interruptible(task) && task->mm && !others_depend_on(task) &&
-	       !cannot_be_late(task);
+	       !stack_policy_cannot_be_late(task);
 }
 
 static void trim_thread(struct task_struct *task, struct kstack *ks, bool cold)
 {
 	if (kstack_is_cold(ks)) {
-		kstack_warm(task, cannot_be_late);
+		kstack_warm(task, stack_policy_cannot_be_late);
 		return;
 	}
 	/* The first two again, under the lock. */

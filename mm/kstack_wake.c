@@ -256,13 +256,10 @@ bool kstack_is_cold(const struct kstack *ks)
 	return READ_ONCE(ks->want);
 }
 
-/*
- * Who was killed gives memory back; others may wait for a real-time thread. A sleeper can
- * become either.
- */
-static bool is_urgent(const struct task_struct *task)
+/* Who was killed gives memory back. The thread is held off: it sleeps, or waits in the queue. */
+static bool is_urgent(struct task_struct *task)
 {
-	return fatal_signal_pending((struct task_struct *)task) || task->prio < MAX_RT_PRIO;
+	return fatal_signal_pending(task) || stack_policy_cannot_be_late(task);
 }
 
 /**
@@ -290,7 +287,7 @@ bool stack_policy_wake(struct task_struct *task)
 		first = list_empty(&waiting);
 		ks->late_since = ktime_get_mono_fast_ns();
 		if (first)
-			waiting_since = ks->late_since;
+			WRITE_ONCE(waiting_since, ks->late_since);
 		if (urgent)
 			list_add(&ks->waiting, &waiting);
 		else
@@ -463,13 +460,7 @@ static bool put_urgent_first(void)
  */
 static bool is_stuck(void)
 {
-	unsigned long flags;
-	u64 since;
-
-	raw_spin_lock_irqsave(&wake_lock, flags);
-	since = max(waiting_since, last_woken);
-	raw_spin_unlock_irqrestore(&wake_lock, flags);
-	return ns_since(since) > PATIENCE_NS;
+	return ns_since(max(READ_ONCE(waiting_since), last_woken)) > PATIENCE_NS;
 }
 
 /*
@@ -497,26 +488,34 @@ static void complain(void)
 }
 
 /*
- * There is no page, and the first in the queue may hold what reclaim waits for. What
- * sleepers have is taken, however short they have slept; and for the first one, page by page,
- * what the allocator keeps for those who help it on.
+ * What sleepers have is taken, however short they have slept, before anybody reclaims or kills
+ * for it. Return: was that enough for the first in the queue?
+ */
+static bool trim_for_first(void)
+{
+	static unsigned long next = INITIAL_JIFFIES;
+
+	if (time_before(jiffies, next))
+		return false;
+	next = jiffies + nsecs_to_jiffies(PATIENCE_NS);
+	stack_policy_trim_sleepers();
+	kstack_try_reclaim();
+	return wake_first() > 0;
+}
+
+/*
+ * There is no page, and the first in the queue may hold what reclaim waits for: for that one,
+ * page by page, what the allocator keeps for those who help it on.
  */
 static void help_first(bool stuck)
 {
-	static unsigned long next_help = INITIAL_JIFFIES, next_trim = INITIAL_JIFFIES;
-	bool urgent;
+	static unsigned long next = INITIAL_JIFFIES;
 	int i;
 
-	if (time_before(jiffies, next_help))
+	if (time_before(jiffies, next))
 		return;
-	next_help = jiffies + RETRY;
-	if (stuck && !time_before(jiffies, next_trim)) {
-		stack_policy_trim_sleepers();
-		kstack_try_reclaim();
-		next_trim = jiffies + HZ / 10;
-	}
-	urgent = put_urgent_first();
-	if (!stuck && !urgent)
+	next = jiffies + RETRY;
+	if (!put_urgent_first() && !stuck)
 		return;
 	for (i = 0; i < KSTACK_PAGES && wake_first() == -ENOMEM; i++) {
 		if (!pool_fill(GFP_NOWAIT | __GFP_MEMALLOC, 1))
@@ -544,7 +543,7 @@ static void hand_out_fn(struct kthread_work *work)
 		return;
 	}
 	complain();
-	stuck = is_stuck();
+	stuck = is_stuck() && !trim_for_first();
 	if (stuck)
 		kthread_queue_delayed_work(allocate_worker, &allocate, 0);
 	help_first(stuck);

@@ -219,5 +219,7 @@ void stack_policy_record_reclaim(unsigned long stacks, unsigned long pages);
 void stack_policy_record_late(const struct kstack *ks, u64 usecs);
 /* Trim whoever may be cold, however short it has slept. Process context. */
 void stack_policy_trim_sleepers(void);
+/* May the thread not wait for memory? It is held off meanwhile, and keeps its mm. */
+bool stack_policy_cannot_be_late(struct task_struct *task);
 
 #endif /* _LINUX_KSTACK_H */

@@ -325,14 +325,10 @@ static void *freezable_sleeper(void *unused)
 	return NULL;
 }
 
-/* Of every 100th of the threads that begin at @first: how many have 4 kB? */
-static int cold_ones(pid_t first)
+/* Every 100th of the half that begins at @first. */
+static int cold_samples(pid_t first)
 {
-	int n = 0;
-
-	for (int i = 0; i < MANY / 2; i += 100)
-		n += of_thread(first + i, "mapped_kb") == 4;
-	return n;
+	return cold_ones(first, MANY / 2, 100);
 }
 
 /* The alarm may come while threads are being frozen: then the machine does not sleep. */
@@ -366,13 +362,12 @@ TEST_F(sleepers, are_frozen_and_thawed)
 		ASSERT_OK(-pthread_create(&deep[i], &attr, freezable_sleeper, NULL));
 	first = getpid() + 1;
 	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) &&
-			       class_stats(TASK).trims_cold >= before.trims_cold + MANY));
-	ASSERT_EQ(MANY / 200, cold_ones(first));
-	ASSERT_EQ(MANY / 200, cold_ones(first + MANY / 2));
+			       cold_samples(first) == MANY / 200 &&
+			       cold_samples(first + MANY / 2) == MANY / 200));
 	ASSERT_TRUE(suspend());
 	/* Those who slept on have what they had, the others were given their stack to freeze. */
-	EXPECT_EQ(0, cold_ones(first));
-	EXPECT_EQ(MANY / 200, cold_ones(first + MANY / 2));
+	EXPECT_EQ(0, cold_samples(first));
+	EXPECT_EQ(MANY / 200, cold_samples(first + MANY / 2));
 	for (int i = 0; i < MANY / 2; i++)
 		pthread_kill(deep[i], SIGUSR1);
 	for (int i = 0; i < MANY / 2; i++)

@@ -362,10 +362,13 @@ static int fail_nth(int fd, int nth)
 {
 	char text[16] = "";
 
-	checked(klogctl(nth ? CONSOLE_OFF : CONSOLE_ON, NULL, 0));
+	if (nth)
+		checked(klogctl(CONSOLE_OFF, NULL, 0));
 	if (checked(pread(fd, text, sizeof(text) - 1, 0)) <= 0 ||
 	    checked(dprintf(fd, "%d", nth)) <= 0)
 		return -1;
+	if (!nth)
+		checked(klogctl(CONSOLE_ON, NULL, 0));
 	return atoi(text);
 }
 
@@ -831,7 +834,8 @@ TEST_F(machine, big_stacks_are_on_their_node)
 	ASSERT_EQ(-EINVAL, spit(MODULE "big_on_node", "2"));
 }
 
-#define V1_GROUP "/tmp/stack_policy_v1/group"
+#define V1		"/tmp/stack_policy_v1"
+#define V1_GROUP	V1 "/group"
 
 /* What version 1 of cgroups says of threads that sleep, by the tool for that. */
 static int asleep_in_group(void)
@@ -852,8 +856,8 @@ TEST_F(machine, cold_threads_are_counted_as_asleep)
 	int ends[2];
 	pid_t child;
 
-	ASSERT_OK(mkdir("/tmp/stack_policy_v1", 0755));
-	ASSERT_OK(mount("none", "/tmp/stack_policy_v1", "cgroup", 0, "none,name=stack_policy"));
+	ASSERT_OK(mkdir(V1, 0755));
+	ASSERT_OK(mount("none", V1, "cgroup", 0, "none,name=stack_policy"));
 	ASSERT_OK(mkdir(V1_GROUP, 0755));
 	child = must_fork();
 	if (!child) {
@@ -868,8 +872,8 @@ TEST_F(machine, cold_threads_are_counted_as_asleep)
 	EXPECT_EQ(201, asleep_in_group());
 	reap(child);
 	EXPECT_OK(remove_group(V1_GROUP));
-	EXPECT_OK(umount("/tmp/stack_policy_v1"));
-	EXPECT_OK(rmdir("/tmp/stack_policy_v1"));
+	EXPECT_OK(umount(V1));
+	EXPECT_OK(rmdir(V1));
 }
 
 TEST_F(machine, drivers_that_map_their_stack_are_found)

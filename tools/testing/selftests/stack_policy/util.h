@@ -343,6 +343,16 @@ static inline void reap(pid_t child)
 	waitpid(child, NULL, 0);
 }
 
+/* Of @nr threads, each @step-th from @first on: how many have one page of stack? */
+static inline int cold_ones(pid_t first, int nr, int step)
+{
+	int n = 0;
+
+	for (int i = 0; i < nr; i += step)
+		n += of_thread(first + i, "mapped_kb") == 4;
+	return n;
+}
+
 /* Until it has been trimmed while it slept. Return: whether it has. */
 static inline bool trim_child(pid_t child)
 {

@@ -106,7 +106,7 @@ TEST_F(wake, nobody_runs_short)
 	EXPECT_TRUE(wait_until(number(POOL, "waiting") > NR / 4));
 	sleep(12);
 	waiting = number(POOL, "waiting");
-	EXPECT_TRUE(wait_until(logged(NO_MEMORY) == complaints + 1));
+	EXPECT_TRUE(wait_until(logged(NO_MEMORY) > complaints));
 	EXPECT_LT(NR / 4, waiting);
 	EXPECT_LE(waiting, shown_asleep());
 	EXPECT_OK(no_pages(false));
@@ -562,7 +562,6 @@ static int frames_in_proc(pid_t pid)
 TEST_F(wake, bpf_reads_cold_stacks)
 {
 	static pthread_t threads[NR];
-	struct stats before = class_stats(TASK), after;
 	pid_t child = must_fork();
 	struct frames f, mine;
 	int ends[2], n, fd;
@@ -572,8 +571,7 @@ TEST_F(wake, bpf_reads_cold_stacks)
 		for (;;)
 			pause();
 	}
-	EXPECT_TRUE(all_cold(NR + 1, before.trims_cold));
-	before = class_stats(TASK);
+	EXPECT_TRUE(wait_until(!checked(spit(TRIM, "1")) && cold_ones(child, NR + 1, 1) == NR + 1));
 	fd = open_frames_of(child);
 	ASSERT_LE(0, fd);
 	/* The first is the process, which sleeps elsewhere. */
@@ -587,9 +585,7 @@ TEST_F(wake, bpf_reads_cold_stacks)
 	}
 	close(fd);
 	EXPECT_EQ(NR, n);
-	EXPECT_EQ(4, of_thread(child, "mapped_kb"));
-	after = class_stats(TASK);
-	EXPECT_EQ(before.restored_kb + before.replaced_kb, after.restored_kb + after.replaced_kb);
+	EXPECT_EQ(NR + 1, cold_ones(child, NR + 1, 1));
 	reap(child);
 }
 
@@ -638,7 +634,8 @@ FIXTURE_TEARDOWN(tight)
  * Threads until there is memory for some of their stacks only, or, with @fit, just for what
  * each of them is owed. Return: how many they are.
  */
-static int fill_with_sleepers(pthread_t *threads, int ends[2], bool fit)
+static int fill_with_sleepers(pthread_t *threads, void *(*fn)(void *pipe_end), int ends[2],
+			      bool fit)
 {
 	pthread_attr_t attr;
 	int nr;
@@ -649,7 +646,7 @@ static int fill_with_sleepers(pthread_t *threads, int ends[2], bool fit)
 	for (nr = 0; nr < TIGHT_MAX; nr++) {
 		if (nr % 100 == 0 && available_kb() < TIGHT_KB + (fit ? nr * 8 : 0))
 			break;
-		if (-pthread_create(&threads[nr], &attr, sleeper, (void *)(long)ends[0]))
+		if (-pthread_create(&threads[nr], &attr, fn, (void *)(long)ends[0]))
 			break;
 		/* Those are cold by the time that there are more. */
 		if (nr % 500 == 499)
@@ -662,7 +659,7 @@ static int fill_with_sleepers(pthread_t *threads, int ends[2], bool fit)
  * A child with as many threads, all cold, that sleep until ends[1] is closed; how many these
  * are comes through @report.
  */
-static pid_t tight_child(int report[2], int ends[2], bool fit)
+static pid_t tight_child(int report[2], void *(*fn)(void *pipe_end), int ends[2], bool fit)
 {
 	static pthread_t threads[TIGHT_MAX];
 	pid_t child;
@@ -675,7 +672,7 @@ static pid_t tight_child(int report[2], int ends[2], bool fit)
 		return child;
 	close(ends[1]);
 	spit("/proc/self/oom_score_adj", "1000");
-	nr = fill_with_sleepers(threads, ends, fit);
+	nr = fill_with_sleepers(threads, fn, ends, fit);
 	checked(write(report[1], &nr, sizeof(nr)));
 	/* Until somebody kills it. */
 	for (;;)
@@ -698,7 +695,7 @@ TEST_F(tight, all_woken_at_once)
 	int ends[2], nr;
 
 	ASSERT_OK(pipe(ends));
-	nr = fill_with_sleepers(threads, ends, false);
+	nr = fill_with_sleepers(threads, sleeper, ends, false);
 	ASSERT_LE(TIGHT_MIN, nr);
 	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= nr * 2));
 	/* What that has given back is used as well. */
@@ -715,7 +712,7 @@ static void dies_of(struct __test_metadata *_metadata, int signal, bool fit)
 {
 	struct stats before, after;
 	int report[2], ends[2], status = 0, nr;
-	pid_t child = tight_child(report, ends, fit);
+	pid_t child = tight_child(report, sleeper, ends, fit);
 
 	ASSERT_LT(0, child);
 	nr = cold_threads(report);
@@ -741,14 +738,16 @@ TEST_F(tight, all_in_a_core_dump)
 }
 
 #define FUSE_DIR	"/tmp/wake_test_fuse"
-#define FUSE_SIZE	(32 << 20)
+#define FUSE_SIZE	(4 << 20)
 
-/* Writes a file, and waits until it is written. */
-static int write_file(const char *path)
+/* Opens a file, is told to write, and waits until it is written. Nobody lets it wait for stack. */
+static int write_file(const char *path, int start)
 {
 	static unsigned long long words[FUSE_MAX_WRITE / 8];
 	int fd = checked(open(path, O_WRONLY));
 
+	be_real_time(0);
+	sleeper((void *)(long)start);
 	for (unsigned long long at = 0; at < FUSE_SIZE; at += sizeof(words)) {
 		for (unsigned int i = 0; i < FUSE_MAX_WRITE / 8; i++)
 			words[i] = at + i * 8;
@@ -759,21 +758,22 @@ static int write_file(const char *path)
 }
 
 /*
- * Dirty pages become free only if a daemon runs that is as cold as all others, and waits
- * with them for its stack, whenever it has had nothing to do. There may be too little memory
- * for all, and then the OOM killer takes those who have most; the file is written.
+ * A daemon that others wait for waits for its stack behind thousands, for whom there is not
+ * memory enough, and who keep their stacks when they have them: they sleep again, and the
+ * sysctl says that nobody is trimmed. They are, before somebody is killed for it.
  */
-TEST_F(tight, a_daemon_writes_for_reclaim)
+TEST_F(tight, a_daemon_behind_thousands)
 {
 	struct tiny_fuse *fuse = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int report[2], ends[2], start[2], nr, fd, status = -1;
-	pid_t daemon, writer, trimmer, child;
 	struct stats before, after;
+	pid_t daemon, writer, child;
 
 	if (access("/dev/fuse", W_OK))
 		SKIP(return, "kernel without CONFIG_FUSE_FS");
 	ASSERT_NE(MAP_FAILED, fuse);
+	ASSERT_OK(spit(COLD_SECS, "0"));
 	ASSERT_OK(pipe(start));
 	ASSERT_OK(mkdir(FUSE_DIR, 0755));
 	fd = tiny_fuse_mount(FUSE_DIR);
@@ -784,36 +784,30 @@ TEST_F(tight, a_daemon_writes_for_reclaim)
 		_exit(0);
 	}
 	writer = must_fork();
-	if (!writer) {
-		sleeper((void *)(long)start[0]);
-		_exit(write_file(FUSE_DIR "/data"));
-	}
-	trimmer = must_fork();
-	if (!trimmer) {
-		sleeper((void *)(long)start[0]);
-		for (;;)
-			checked(spit(TRIM, "1"));
-	}
-	child = tight_child(report, ends, false);
+	if (!writer)
+		_exit(write_file(FUSE_DIR "/data", start[0]));
+	child = tight_child(report, sleeps_again, ends, false);
 	ASSERT_LT(0, child);
 	nr = cold_threads(report);
 	EXPECT_LE(TIGHT_MIN, nr);
+	EXPECT_TRUE(trim_child(daemon));
+	/* Its own pages are gone too. */
+	EXPECT_TRUE(wait_until(!class_stats(TASK).retained_kb));
 	before = class_stats(TASK);
-	EXPECT_EQ(2, checked(write(start[1], "xx", 2)));
-	EXPECT_TRUE(wait_until(*(volatile unsigned long long *)&fuse->written));
+	be_real_time(0);
 	close(ends[1]);
+	EXPECT_EQ(1, checked(write(start[1], "x", 1)));
 	EXPECT_EQ(writer, checked(waitpid(writer, &status, 0)));
 	EXPECT_EQ(0, status);
-	reap(trimmer);
-	reap(child);
 	EXPECT_LE(FUSE_SIZE, fuse->written);
 	EXPECT_EQ(0, fuse->wrong);
-	/* The daemon was cold, over and over. */
-	EXPECT_LT(10, of_thread(daemon, "trims_cold"));
+	EXPECT_LE(1, of_thread(daemon, "late_starts"));
 	after = class_stats(TASK);
 	EXPECT_EQ(before.grows_fault, after.grows_fault);
-	TH_LOG("%d threads and a daemon, which was cold %ld times, %llu started late", nr,
-	       of_thread(daemon, "trims_cold"), after.late_starts - before.late_starts);
+	TH_LOG("%d threads, %llu started late, the daemon %ld times", nr,
+	       after.late_starts - before.late_starts, of_thread(daemon, "late_starts"));
+	EXPECT_EQ(0, checked(waitpid(child, NULL, WNOHANG)));
+	reap(child);
 	EXPECT_OK(umount(FUSE_DIR));
 	EXPECT_EQ(daemon, checked(waitpid(daemon, NULL, 0)));
 	EXPECT_OK(rmdir(FUSE_DIR));
