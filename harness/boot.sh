@@ -44,7 +44,7 @@ boot()
 	[ -n "$count" ] || accel=$(accelerator)
 	[ "$accel" = tcg ] || cpu=host
 	rm -f "$out/$mode.console" "$out/$mode.results"
-	[ -n "$disk" ] || truncate -s 16M "$out/disk"
+	[ -f "${disk:=$out/disk}" ] || truncate -s 16M "$disk"
 	command=(qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp "$cpus${nodes:+,sockets=$nodes}" -m "$memory"
 		-display none -no-reboot
 		-kernel "${kernel:-$obj/arch/x86/boot/bzImage}")
@@ -56,7 +56,7 @@ boot()
 		set -- "$@" nokaslr norandmaps clearcpuid=erms,rep_good,fsrm,fsrs
 	else
 		# A disk answers when the host has time.
-		command+=(-drive "file=${disk:-$out/disk},if=none,id=disk,format=raw,readonly=on"
+		command+=(-drive "file=$disk,if=none,id=disk,format=raw,readonly=on"
 			-device "virtio-blk-pci,drive=disk")
 		[ -z "$swap" ] || command+=(-device "virtio-blk-pci,drive=swap"
 			-drive "file=$swap,if=none,id=swap,format=raw")

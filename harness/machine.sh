@@ -56,7 +56,7 @@ configure_as()
 	mv "$obj/config.new" "$obj/config.asked"
 }
 
-# kernel_packages NAME WORDS...: from $src to $machine/NAME.
+# kernel_packages NAME WORDS...: from $src to $machine/debs.
 kernel_packages()
 {
 	local name=$1 obj=$machine/obj-$1
@@ -82,7 +82,7 @@ make_guest()
 {
 	local packages
 	packages=$(grep -v '^#' machine/packages | paste -sd,)
-	rm -f "$machine/debian.ext2"
+	rm -f "$machine"/debian.{key,ext2}
 	mmdebstrap --variant=minbase --include="$packages" trixie "$machine/debian.ext2"
 	truncate -s 4G "$machine/debian.ext2"
 	/sbin/e2fsck -fp "$machine/debian.ext2" || [ $? -le 1 ]
@@ -163,4 +163,4 @@ for name in "${names[@]}"; do
 	debian_stock) boot_machine "$name" stock ;;
 	esac
 done
-exec python3 ./verdict.py "$out" 0 machine
+MACHINE="${names[*]}" exec python3 ./verdict.py "$out" 0 machine

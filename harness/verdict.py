@@ -5,6 +5,7 @@
 The results come over their own serial port; the consoles are searched for
 splats that no test asked for.
 """
+import os
 import re
 import sys
 
@@ -351,11 +352,10 @@ def check_conservative(verdict):
 
 
 def check_machine(verdict):
-    """make machine: the boots that there were, of a distribution's kernel."""
-    for boot in ("stock", "debian", "debian_conservative"):
-        if verdict.read(boot, "results"):
-            verdict.results(boot)
-            verdict.console(boot)
+    """make machine: the boots of a distribution's kernel that were asked for."""
+    for boot in os.environ["MACHINE"].split():
+        verdict.results(boot)
+        verdict.console(boot)
 
 
 def check_tests(verdict, what="test"):
