@@ -45,7 +45,7 @@ boot_dumped()
 {
 	local image=$out/dump.gz memory=1G qmp=$out/qmp dump
 	rm -f "$out/dumped.vmcore"
-	python3 ./qmp_dump.py "$qmp" "$out/dumped.results" "$out/dumped.vmcore" \
+	python3 ./qmp.py dump "$qmp" "$out/dumped.results" "$out/dumped.vmcore" \
 		> "$out/qmp.log" 2>&1 &
 	dump=$!
 	boot dumped 900 nokaslr || :

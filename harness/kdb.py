@@ -7,7 +7,7 @@ all that sleep, and go on.
 """
 import sys
 
-from qmp_dump import SECONDS, connect, wait_for
+from qmp import SECONDS, connect, wait_for
 
 PROMPT = b"kdb> "
 COMMANDS = ("set LINES=100000", "set BTAPROMPT=0", "bta S", "go")

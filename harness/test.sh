@@ -38,19 +38,22 @@ host_tests()
 	} > "$out/host.results"
 }
 
-# A machine that sleeps: to RAM, which its clock ends, and to disk, which ends QEMU. Each
-# run goes on where the one before was.
+# A machine that sleeps: to RAM, until it is woken, and to disk, which ends QEMU. Each run
+# goes on where the one before was.
 boot_sleep()
 {
-	local swap=$out/swap runs=0 all=$out/sleep-all what
-	rm -f "$swap" "$all".*
+	local swap=$out/swap qmp=$out/qmp-sleep runs=0 all=$out/sleep-all what wake
+	rm -f "$swap" "$qmp" "$all".*
 	truncate -s 1G "$swap"
+	python3 ./qmp.py wake "$qmp" > "$out/qmp-sleep.log" 2>&1 &
+	wake=$!
 	until grep -qs '^# end' "$all.results" || [ $((runs++)) -eq 4 ]; do
 		boot sleep 1800 resume=/dev/vdb || :
 		for what in console results; do
 			tr -d '\r' < "$out/sleep.$what" >> "$all.$what"
 		done
 	done
+	kill $wake
 	for what in console results; do
 		mv "$all.$what" "$out/sleep.$what"
 	done
