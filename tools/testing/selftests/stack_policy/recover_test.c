@@ -93,14 +93,14 @@ static int overflow_on(int cpu)
 		CPU_SET(cpu, &set);
 		expect_overflow("allowed", "recovering");
 		_exit(checked(sched_setaffinity(0, sizeof(set), &set)) ||
-		      checked(spit(MODULE "recurse", "28000")));
+		      checked(spit(MODULE "recurse", "26000")));
 	}
 	checked(waitpid(child, &status, 0));
 	return status ? -1 : 0;
 }
 
 /*
- * As many as would empty a reserve that nobody fills, each with five pages. Return: how
+ * As many as would empty a reserve that nobody fills, each with four pages. Return: how
  * many of them were followed by a full reserve.
  */
 static int recoveries(int cpu)
@@ -279,7 +279,7 @@ TEST_F(sleep, to_ram)
 		SKIP(return, "no suspend to RAM");
 	ASSERT_OK(spit(POWER "mem_sleep", "deep"));
 	ASSERT_OK(spit(WAKEALARM, "0"));
-	ASSERT_OK(spit(WAKEALARM, "+5"));
+	ASSERT_OK(spit(WAKEALARM, "+60"));
 	ASSERT_STREQ("", sleep_and_recover("mem", variant->how, "x86_acpi_suspend_lowlevel"));
 }
 
@@ -325,32 +325,29 @@ static void *freezable_sleeper(void *unused)
 	return NULL;
 }
 
-/* Every 100th of the half that begins at @first. */
-static int cold_samples(pid_t first)
+/* Every 100th of the half that begins there. */
+static int cold_samples(const pid_t *first)
 {
 	return cold_ones(first, MANY / 2, 100);
 }
 
-/* The alarm may come while threads are being frozen: then the machine does not sleep. */
+/*
+ * The harness wakes a machine that sleeps; elsewhere its clock does. An alarm that comes
+ * before the machine sleeps is gone.
+ */
 static bool suspend(void)
 {
-	for (int secs = 10; secs < 1000; secs *= 2) {
-		if (checked(spit(WAKEALARM, "0")) ||
-		    checked(spit_number(WAKEALARM, time(NULL) + secs)))
-			return false;
-		if (!checked(spit(POWER "state", "mem")))
-			return true;
-	}
-	return false;
+	return !checked(spit(WAKEALARM, "0")) && !checked(spit(WAKEALARM, "+600")) &&
+	       !checked(spit(POWER "state", "mem"));
 }
 
 TEST_F(sleepers, are_frozen_and_thawed)
 {
 	static pthread_t light[MANY / 2], deep[MANY / 2];
+	static pid_t tids[MANY + 1];
 	struct sigaction action = { .sa_handler = nothing };
 	struct stats before = class_stats(TASK);
 	pthread_attr_t attr;
-	pid_t first;
 	int ends[2];
 
 	ASSERT_OK(sigaction(SIGUSR1, &action, NULL));
@@ -360,14 +357,14 @@ TEST_F(sleepers, are_frozen_and_thawed)
 	pthread_attr_setstacksize(&attr, 64 * 1024);
 	for (int i = 0; i < MANY / 2; i++)
 		ASSERT_OK(-pthread_create(&deep[i], &attr, freezable_sleeper, NULL));
-	first = getpid() + 1;
+	ASSERT_EQ(MANY + 1, threads_of(getpid(), tids, MANY + 1));
 	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) &&
-			       cold_samples(first) == MANY / 200 &&
-			       cold_samples(first + MANY / 2) == MANY / 200));
+			       cold_samples(tids + 1) == MANY / 200 &&
+			       cold_samples(tids + 1 + MANY / 2) == MANY / 200));
 	ASSERT_TRUE(suspend());
 	/* Those who slept on have what they had, the others were given their stack to freeze. */
-	EXPECT_EQ(0, cold_samples(first));
-	EXPECT_EQ(MANY / 200, cold_samples(first + MANY / 2));
+	EXPECT_EQ(0, cold_samples(tids + 1));
+	EXPECT_EQ(MANY / 200, cold_samples(tids + 1 + MANY / 2));
 	for (int i = 0; i < MANY / 2; i++)
 		pthread_kill(deep[i], SIGUSR1);
 	for (int i = 0; i < MANY / 2; i++)

@@ -758,15 +758,18 @@ static long on_node_1(int policy, unsigned long nodes)
 {
 	static pthread_t threads[200];
 	int ends[2];
-	long kb;
+	long before, kb;
 
 	if (checked(syscall(SYS_set_mempolicy, policy, nodes ? &nodes : NULL, 8 * sizeof(nodes))))
 		return -1;
-	kb = -stacks_of_node(1);
+	before = stacks_of_node(1);
 	if (start_sleepers(threads, 200, ends))
 		return -1;
-	kb += stacks_of_node(1);
+	kb = stacks_of_node(1) - before;
 	stop_sleepers(threads, 200, ends);
+	/* A thread that was joined has its stack yet. A few stay in the CPU's cache. */
+	if (!wait_until(stacks_of_node(1) <= before + 10 * 16))
+		return -1;
 	return kb;
 }
 
@@ -783,13 +786,14 @@ TEST_F(machine, stacks_follow_the_memory_policy)
 	EXPECT_GE(10 * 16, kb);
 }
 
-static int wakes[2];
+static int wakes[2], woken;
 
 static void *sleeps_twice(void *pipe_end)
 {
 	char byte;
 
 	checked(read(wakes[0], &byte, 1));
+	__atomic_add_fetch(&woken, 1, __ATOMIC_RELAXED);
 	return sleeper(pipe_end);
 }
 
@@ -815,8 +819,8 @@ TEST_F(machine, woken_stacks_are_on_the_node_of_their_cpu)
 	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= 200 * 3));
 	for (int i = 0; i < 200; i++)
 		ASSERT_EQ(1, checked(write(wakes[1], "x", 1)));
-	/* But for others. */
-	ASSERT_TRUE(wait_until(number(POOL, "owed") < 100));
+	/* Whose stacks are complete then. */
+	ASSERT_TRUE(wait_until(__atomic_load_n(&woken, __ATOMIC_RELAXED) == 200));
 	kb += stacks_of_node(1);
 	close(ends[1]);
 	for (int i = 0; i < 200; i++)
@@ -935,6 +939,31 @@ TEST_F(stack, ensure_stops_at_the_class_limit)
 	ASSERT_EQ(0, status);
 }
 
+static long shallow_exits(void)
+{
+	return number("/proc/vmstat", "kstack_8k") + number("/proc/vmstat", "kstack_4k") +
+	       number("/proc/vmstat", "kstack_2k");
+}
+
+/* Counts from the limit, and does not take what is beyond it for used. */
+TEST_F(stack, exit_counts_what_was_used)
+{
+	long deep = number("/proc/vmstat", "kstack_32k"), shallow = shallow_exits();
+	pid_t child;
+	int status;
+
+	if (deep < 0)
+		return;		/* kernel without CONFIG_DEBUG_STACK_USAGE */
+	ASSERT_OK(spit(TABLE, "task=8/12"));
+	child = must_fork();
+	if (!child)
+		_exit(0);
+	ASSERT_OK(waitpid(child, &status, 0));
+	/* It counts when who waits for it has been told. */
+	ASSERT_TRUE(wait_until(shallow_exits() > shallow));
+	ASSERT_EQ(deep, number("/proc/vmstat", "kstack_32k"));
+}
+
 /* Nobody asked for it: down to half a page above the end of the span. */
 TEST_F(stack, overflow_survives_with_contents_intact)
 {
@@ -949,27 +978,6 @@ TEST_F(stack, overflow_survives_with_contents_intact)
 	ASSERT_EQ(number(MINE, "grows_fault") / 5 * 4, number(MINE, "grows_fault_deep"));
 	ASSERT_LE(5, number(MINE, "grows_fault"));
 	ASSERT_LE(32768 - 2048, number(MINE, "high_water_bytes"));
-}
-
-/* Counts from the limit, and does not take what is beyond it for used. */
-TEST_F(stack, exit_counts_what_was_used)
-{
-	long deep = number("/proc/vmstat", "kstack_32k"), shallow;
-	pid_t child;
-	int status;
-
-	if (deep < 0)
-		return;		/* kernel without CONFIG_DEBUG_STACK_USAGE */
-	shallow = number("/proc/vmstat", "kstack_8k") + number("/proc/vmstat", "kstack_4k") +
-		number("/proc/vmstat", "kstack_2k");
-	ASSERT_OK(spit(TABLE, "task=8/12"));
-	child = must_fork();
-	if (!child)
-		_exit(0);
-	ASSERT_OK(waitpid(child, &status, 0));
-	ASSERT_EQ(deep, number("/proc/vmstat", "kstack_32k"));
-	ASSERT_LT(shallow, number("/proc/vmstat", "kstack_8k") +
-		  number("/proc/vmstat", "kstack_4k") + number("/proc/vmstat", "kstack_2k"));
 }
 
 /*
@@ -992,9 +1000,9 @@ TEST_F(stack, ensured_depth_does_not_fault)
 {
 	ASSERT_OK(spit_number(MODULE "deep", 27000));
 	ASSERT_EQ(0, number(MINE, "grows_fault"));
-	/* To the word: the last frame is less than 500 bytes. */
+	/* To the word: the last frame, and an interrupt there, are less than 1,000 bytes. */
 	ASSERT_LE(27000, number(MINE, "high_water_bytes"));
-	ASSERT_GE(27500, number(MINE, "high_water_bytes"));
+	ASSERT_GE(28000, number(MINE, "high_water_bytes"));
 }
 
 static void *use_much(void *arg)
@@ -1384,40 +1392,57 @@ TEST_F(stack, cpu_hotplug_while_growing)
 	ASSERT_OK(waitpid(child, &status, 0));
 }
 
+/*
+ * Bring CPU 1 up, again and again, with another allocation that fails each time. Return: how
+ * often it stayed offline, or -1 if it did for no reason.
+ */
+static int fail_each_of_a_cpu(int fd)
+{
+	int failed = 0;
+
+	for (int nth = 1; nth < 500; nth++) {
+		int ret, left;
+
+		if (checked(spit(CPU1, "0")) || checked(fail_nth(fd, nth)))
+			return -1;
+		ret = spit(CPU1, "1");
+		left = fail_nth(fd, 0);
+		if (left)
+			return ret ? -1 : failed;
+		if (atoi(slurp(CPU1)) != !ret || (ret && ret != -ENOMEM)) {
+			fprintf(stderr, "# allocation %d failed: CPU 1: %s\n", nth, strerror(-ret));
+			return -1;
+		}
+		failed += !!ret;
+		if (ret && checked(spit(CPU1, "1")))
+			return -1;
+	}
+	return -1;
+}
+
 /* Each allocation of bringing a CPU up fails once, those of its reserve too. */
 TEST_F(stack, cpu_without_reserve_stays_offline)
 {
 	const char *message = "no memory for the stack reserve of CPU 1";
-	int nth, ret, left, failed = 0, before = logged(message), fd = allow_failures();
-	int complaints_before = complaints();
+	int before, failed, fd = allow_failures(), complaints_before = complaints();
 
 	if (access(CPU1, W_OK) || fd < 0)
 		SKIP(return, "one CPU, no CPU hotplug, or no CONFIG_FAULT_INJECTION");
-	for (nth = 1; nth < 500; nth++) {
-		ASSERT_OK(spit(CPU1, "0"));
-		ASSERT_EQ(0, fail_nth(fd, nth));
-		ret = spit(CPU1, "1");
-		left = fail_nth(fd, 0);
-		if (left)
-			break;
-		failed += !!ret;
-		ASSERT_EQ(!ret, atoi(slurp(CPU1)));
-		if (!ret)
-			continue;
-		ASSERT_EQ(-ENOMEM, ret) TH_LOG("%s", strerror(-ret));
-		ASSERT_OK(spit(CPU1, "1"));
-	}
-	ASSERT_OK(ret);
-	ASSERT_EQ(1, atoi(slurp(CPU1)));
 	/*
-	 * Sixteen pages, and for each of them the CPU stayed away. Or twice: what is
-	 * allocated before them need not be the same each time, nor what is the nth.
+	 * Sixteen pages, and for each of them the CPU stays away. Or twice, or for fifteen: what
+	 * is allocated before them need not be the same each time, nor what is the nth.
 	 */
+	for (int i = 0; i < 5; i++) {
+		before = logged(message);
+		failed = fail_each_of_a_cpu(fd);
+		ASSERT_LE(15, failed);
+		ASSERT_EQ(1, atoi(slurp(CPU1)));
+		if (logged(message) >= before + 16)
+			break;
+	}
 	ASSERT_LE(before + 16, logged(message));
-	ASSERT_LE(16, failed);
 	ASSERT_LE(complaints(), complaints_before);
 }
-
 static int show_kvm(void)
 {
 	struct kvm_run *run;

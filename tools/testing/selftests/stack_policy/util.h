@@ -6,6 +6,7 @@
 #ifndef _SELFTEST_STACK_POLICY_UTIL_H
 #define _SELFTEST_STACK_POLICY_UTIL_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -343,13 +344,31 @@ static inline void reap(pid_t child)
 	waitpid(child, NULL, 0);
 }
 
-/* Of @nr threads, each @step-th from @first on: how many have one page of stack? */
-static inline int cold_ones(pid_t first, int nr, int step)
+/* The threads of a process as they were created, at most @nr. Return: how many they are. */
+static inline int threads_of(pid_t pid, pid_t *tids, int nr)
+{
+	struct dirent *entry;
+	char path[64];
+	DIR *dir;
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && n < nr && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			tids[n++] = atoi(entry->d_name);
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+/* Of @nr threads, each @step-th: how many have one page of stack? */
+static inline int cold_ones(const pid_t *tids, int nr, int step)
 {
 	int n = 0;
 
 	for (int i = 0; i < nr; i += step)
-		n += of_thread(first + i, "mapped_kb") == 4;
+		n += of_thread(tids[i], "mapped_kb") == 4;
 	return n;
 }
 

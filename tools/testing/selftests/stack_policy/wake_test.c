@@ -199,6 +199,8 @@ TEST_F(wake, who_is_urgent_comes_first)
 	real_time = interrupted_child();
 	ASSERT_OK(start_sleepers(threads, NR, ends));
 	ASSERT_TRUE(all_cold(NR + 2, before.trims_cold));
+	ASSERT_TRUE(trim_child(killed));
+	ASSERT_TRUE(trim_child(real_time));
 	be_real_time(0);
 	ASSERT_OK(no_pages(true));
 	close(ends[1]);
@@ -309,7 +311,8 @@ TEST_F(wake, in_a_full_cgroup)
 	EXPECT_TRUE(wait_until(number(GROUP "memory.stat", "kernel_stack") >= MANY * 12288));
 	peak = atol(slurp(GROUP "memory.peak"));
 	EXPECT_LT(max, peak);
-	EXPECT_GT(max + MANY * 8192, peak);
+	/* Each CPU may have charged 64 pages in advance when the threads were created. */
+	EXPECT_GT(max + MANY * 8192 + sysconf(_SC_NPROCESSORS_ONLN) * 64 * 4096, peak);
 	EXPECT_EQ(0, number(GROUP "memory.events", "oom_kill"));
 	checked(write(asks[1], "x", 1));
 	EXPECT_EQ(child, checked(waitpid(child, &status, 0)));
@@ -441,15 +444,24 @@ TEST_F(wake, gets_a_pi_futex)
 /* By a timer: what it waits for has not come, and it says so. */
 TEST_F(wake, timeouts_run_out)
 {
-	pid_t child = must_fork();
+	bool *was_cold = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			      -1, 0);
 	int status = -1;
+	pid_t child;
 
+	ASSERT_NE(MAP_FAILED, was_cold);
+	child = must_fork();
 	if (!child) {
 		struct epoll_event event;
+		int ret, fd = epoll_create1(0);
 
-		_exit(checked(epoll_wait(epoll_create1(0), &event, 1, 3000)));
+		do
+			ret = checked(epoll_wait(fd, &event, 1, 3000));
+		while (!ret && !*(volatile bool *)was_cold);
+		_exit(ret);
 	}
 	EXPECT_TRUE(trim_child(child));
+	*(volatile bool *)was_cold = true;
 	EXPECT_EQ(child, checked(waitpid(child, &status, 0)));
 	EXPECT_EQ(0, status);
 }
@@ -562,7 +574,7 @@ static int frames_in_proc(pid_t pid)
 TEST_F(wake, bpf_reads_cold_stacks)
 {
 	static pthread_t threads[NR];
-	pid_t child = must_fork();
+	pid_t child = must_fork(), tids[NR + 1];
 	struct frames f, mine;
 	int ends[2], n, fd;
 
@@ -571,21 +583,22 @@ TEST_F(wake, bpf_reads_cold_stacks)
 		for (;;)
 			pause();
 	}
-	EXPECT_TRUE(wait_until(!checked(spit(TRIM, "1")) && cold_ones(child, NR + 1, 1) == NR + 1));
+	ASSERT_TRUE(wait_until(threads_of(child, tids, NR + 1) == NR + 1));
+	EXPECT_TRUE(wait_until(!checked(spit(TRIM, "1")) && cold_ones(tids, NR + 1, 1) == NR + 1));
 	fd = open_frames_of(child);
 	ASSERT_LE(0, fd);
 	/* The first is the process, which sleeps elsewhere. */
 	ASSERT_EQ(sizeof(f), checked(read(fd, &mine, sizeof(mine))));
 	EXPECT_EQ(frames_in_proc(child) * 8, mine.len);
 	for (n = 0; read(fd, &f, sizeof(f)) == sizeof(f); n++) {
-		ASSERT_EQ(frames_in_proc(child + 1) * 8, f.len);
+		ASSERT_EQ(frames_in_proc(tids[1]) * 8, f.len);
 		EXPECT_LT(4 * 8, f.len);
 		/* Both came by the same entry. */
 		EXPECT_EQ(mine.ip[mine.len / 8 - 1], f.ip[f.len / 8 - 1]);
 	}
 	close(fd);
 	EXPECT_EQ(NR, n);
-	EXPECT_EQ(NR + 1, cold_ones(child, NR + 1, 1));
+	EXPECT_EQ(NR + 1, cold_ones(tids, NR + 1, 1));
 	reap(child);
 }
 
@@ -690,22 +703,23 @@ static int cold_threads(int report[2])
 
 TEST_F(tight, all_woken_at_once)
 {
-	static pthread_t threads[TIGHT_MAX];
 	struct stats before, after;
-	int ends[2], nr;
+	int report[2], ends[2], nr;
+	pid_t child = tight_child(report, sleeper, ends, false);
+	char path[64];
 
-	ASSERT_OK(pipe(ends));
-	nr = fill_with_sleepers(threads, sleeper, ends, false);
+	ASSERT_LT(0, child);
+	nr = cold_threads(report);
 	ASSERT_LE(TIGHT_MIN, nr);
-	ASSERT_TRUE(wait_until(!checked(spit(TRIM, "1")) && number(POOL, "owed") >= nr * 2));
-	/* What that has given back is used as well. */
-	TH_LOG("%d cold threads, %ld kB available", nr, available_kb());
 	before = class_stats(TASK);
-	stop_sleepers(threads, nr, ends);
+	close(ends[1]);
+	snprintf(path, sizeof(path), "/proc/%d/status", child);
+	EXPECT_TRUE(wait_until(number(path, "\nThreads") == 1));
 	after = class_stats(TASK);
 	EXPECT_LT(0, after.late_starts - before.late_starts);
 	EXPECT_EQ(before.grows_fault, after.grows_fault);
-	TH_LOG("%llu started late", after.late_starts - before.late_starts);
+	TH_LOG("%d threads, %llu started late", nr, after.late_starts - before.late_starts);
+	reap(child);
 }
 
 static void dies_of(struct __test_metadata *_metadata, int signal, bool fit)
@@ -766,7 +780,8 @@ TEST_F(tight, a_daemon_behind_thousands)
 {
 	struct tiny_fuse *fuse = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int report[2], ends[2], start[2], nr, fd, status = -1;
+	const char *killing = "kstack_alloc invoked oom-killer";
+	int report[2], ends[2], start[2], nr, fd, status = -1, killed = logged(killing);
 	struct stats before, after;
 	pid_t daemon, writer, child;
 
@@ -806,7 +821,7 @@ TEST_F(tight, a_daemon_behind_thousands)
 	EXPECT_EQ(before.grows_fault, after.grows_fault);
 	TH_LOG("%d threads, %llu started late, the daemon %ld times", nr,
 	       after.late_starts - before.late_starts, of_thread(daemon, "late_starts"));
-	EXPECT_EQ(0, checked(waitpid(child, NULL, WNOHANG)));
+	EXPECT_EQ(killed, logged(killing));
 	reap(child);
 	EXPECT_OK(umount(FUSE_DIR));
 	EXPECT_EQ(daemon, checked(waitpid(daemon, NULL, 0)));
