@@ -8,6 +8,7 @@ tool_package()
 	local root=$build/root
 	rm -rf "$build"
 	mkdir -p "$root/DEBIAN"
+	install -m 755 "$dir"/debian/{postinst,prerm,postrm} "$root/DEBIAN/"
 	make -C "$dir" -j"$jobs" OUTPUT="$build/"
 	make -C "$dir" OUTPUT="$build/" DESTDIR="$root" prefix=/usr install
 	make -C "$dir/crash" OUTPUT="$build/" DESTDIR="$root" install
