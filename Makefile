@@ -8,12 +8,13 @@ CONFIG	?=
 MINUTES	?= 10
 BENCH	?=
 MACHINE	?=
+SUITES	?=
 REAL	?= 0
 TEST	?=
 UPDATE	?= 0
 
 override O := $(abspath $(O))
-export O DEBUG V CONFIG MINUTES BENCH MACHINE REAL TEST UPDATE
+export O DEBUG V CONFIG MINUTES BENCH MACHINE SUITES REAL TEST UPDATE
 
 # New files that are laid over the kernel source, at their kernel paths.
 export OVERLAY := Documentation arch include kernel mm samples tools
@@ -31,6 +32,7 @@ help:
 	@echo 'make configs  compile it without memory cgroups, for one CPU, with PREEMPT_RT, ...'
 	@echo 'make series   build every prefix of the patch queue'
 	@echo 'make machine  Debian with its own configuration, under systemd: stock and ours'
+	@echo '             (MACHINE="debian suites": only those boots; SUITES="futex nfs")'
 	@echo 'make shell    the same kernel with an interactive shell'
 	@echo 'make check    lint: checkpatch, sparse, shellcheck, overlay and patch queue'
 	@echo 'make deb      .deb packages of the kernel (CONFIG=file: from your own .config)'

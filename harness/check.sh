@@ -84,7 +84,7 @@ harness/arrows.py "$obj" Documentation/mm/stack-policy.rst "${rooms[@]}" ||
 
 shellcheck -x -P harness harness/*.sh harness/machine/*.sh tools/verification/stack_policy/run.sh .ci/run ||
 	complain shellcheck
-shellcheck -S warning tools/stackpolicy/tests/*.sh tools/testing/selftests/*/bench/*.sh ||
+shellcheck -S warning tools/stackpolicy/tests/*.sh tools/stackpolicy/debian/p* tools/testing/selftests/*/bench/*.sh ||
 	complain "shellcheck of what runs in the guest"
 tools/verification/stack_policy/run.sh "$O/model" || complain "the model"
 codespell -L filp README.md Documentation harness patches "${code[@]}" || complain codespell

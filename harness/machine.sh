@@ -1,7 +1,8 @@
 #!/bin/bash
-# make machine: the machine that a user has. Debian's own configuration, for the modules
-# that the guest needs, stock and with the policy, built as packages; a Debian 13 guest,
-# where dpkg installs them; its boots under systemd, and what is asked of it there.
+# make machine: the machine that a user has. A kernel with the policy in Debian's own
+# configuration, for the modules that the guest needs, built as a package; beside it Debian's
+# own kernel of the same source; a Debian 13 guest, where dpkg installs them; its boots under
+# systemd, and what is asked of it there.
 cd "$(dirname "$0")" || exit
 ./packages.sh machine/host-packages
 . ./lib.sh
@@ -16,15 +17,16 @@ debian=/usr/src/linux-config-6.12/config.amd64_none_cloud-amd64.xz
 config=${CONFIG:-$debian}
 [ -f "$top/$config" ] && config=$top/$config
 [ -f "$config" ] || die "CONFIG=$config: no such file"
-all=(debian_stock debian debian_conservative)
+all=(debian_stock debian debian_conservative suites_stock suites programs_stock programs
+	crash_overflow crash_sysrq)
 read -ra names <<< "${MACHINE:-${all[*]}}"
 for name in "${names[@]}"; do
 	[[ " ${all[*]} " == *" $name "* ]] || die "MACHINE=$name: there are ${all[*]}"
 done
 
-wanted()
+wants_crash()
 {
-	[[ " ${names[*]} " == *" $1 "* ]]
+	[[ " ${names[*]}" == *" crash_"* ]]
 }
 
 # configure_as NAME WORDS...: as Debian has it, for our modules; its certificates are not
@@ -39,6 +41,7 @@ configure_as()
 			sed -E 's/^(CONFIG_SYSTEM_(TRUSTED|REVOCATION)_KEYS)=.*/\1=""/'
 		printf '%s\n' CONFIG_SAMPLES=y CONFIG_SAMPLE_LIVEPATCH=m \
 			"CONFIG_LOCALVERSION=\"-$name\"" "$@"
+		sed 's/^/# /' machine/modules
 	} > "$obj/config.new"
 	! cmp -s "$obj/config.new" "$obj/config.asked" || return 0
 	cp "$obj/config.new" "$obj/.config"
@@ -54,6 +57,28 @@ configure_as()
 		}
 	done
 	mv "$obj/config.new" "$obj/config.asked"
+}
+
+# What Debian has built from the source package that is installed here.
+debian_kernel()
+{
+	local version package list=$machine/stock-packages
+	version=$(dpkg-query -W -f '${Version}' linux-source-6.12)
+	package=$(apt-cache search --names-only '^linux-image-6\.12\..*-cloud-amd64-unsigned$' |
+		cut -d ' ' -f 1 | xargs apt-cache show |
+		awk -v version="$version" '/^Package: / { name = $2 }
+			$0 == "Version: " version { print name; exit }')
+	if [ -z "$package" ]; then
+		echo "Debian has no linux-image-6.12...-cloud-amd64-unsigned $version"
+		return 1
+	fi
+	rm -f "$machine"/debs/linux-image-*-cloud-amd64-unsigned_*
+	mkdir -p "$machine/debs" "$machine/obj-stock"
+	(cd "$machine/debs" && apt-get download "$package=$version")
+	package=${package%-unsigned}
+	echo "${package/-image-/-headers-}" > "$list"
+	./packages.sh "$list"
+	echo "${package#linux-image-}" > "$machine/obj-stock/release"
 }
 
 # kernel_packages NAME WORDS...: from $src to $machine/debs.
@@ -84,11 +109,51 @@ make_guest()
 	packages=$(grep -v '^#' machine/packages | paste -sd,)
 	rm -f "$machine"/debian.{key,ext2}
 	mmdebstrap --variant=minbase --include="$packages" trixie "$machine/debian.ext2"
-	truncate -s 4G "$machine/debian.ext2"
+	truncate -s 6G "$machine/debian.ext2"
 	/sbin/e2fsck -fp "$machine/debian.ext2" || [ $? -le 1 ]
 	/sbin/resize2fs "$machine/debian.ext2"
 	/sbin/tune2fs -j "$machine/debian.ext2"
 	sha256sum machine/packages > "$machine/debian.key"
+}
+
+# The kernel's own tests, stock: of a suite whatever builds. In a copy, they write there.
+build_suites()
+{
+	local copy=$machine/source obj=$machine/obj-suites line
+	rm -rf "$copy" "$machine/kselftest"
+	cp -rl "$O/stock" "$copy"
+	make -C "$copy" O="$obj" ARCH=x86 headers_install
+	# khugepaged.c of 6.12.117 does not include what has it.
+	EXTRA_CFLAGS=-DKSFT_SKIP=4 make -C "$copy/tools/testing/selftests" O="$obj" -j"$jobs" install \
+		TARGETS="$(grep -v '^#' machine/kselftests | paste -sd' ')" \
+		INSTALL_PATH="$machine/kselftest"
+	# Built, and looked for in the source.
+	cp "$obj/kselftest/sched/cs_prctl_test" "$machine/kselftest/sched/"
+	while read -r line; do
+		[[ $line == '#'* ]] || sed -i "\\,^$line\$,d" "$machine/kselftest/kselftest-list.txt"
+	done < machine/kselftests.not
+}
+
+# livepatch_tests NAME: modules of the kernel's tests, for one of the kernels.
+livepatch_tests()
+{
+	local obj=$machine/obj-$1 modules=$machine/obj-$1/livepatch-tests
+	mkdir -p "$modules"
+	cp "$src"/tools/testing/selftests/livepatch/test_modules/* "$modules/"
+	if [ -f "$obj/release" ]; then
+		make -C "/usr/src/linux-headers-$(cat "$obj/release")" M="$modules" modules
+	else
+		make_kernel M="$modules" modules
+	fi
+}
+
+# What a dump of the kernel is made from and read with.
+build_for_crash()
+{
+	local obj=$machine/obj-stackpolicy sample=$machine/obj-stackpolicy/sample-module
+	mkdir -p "$sample"
+	cp "$top"/samples/stack_policy/* "$sample/"
+	make_kernel M="$sample" modules
 }
 
 # A disk with the packages on it, which the guest unpacks.
@@ -97,11 +162,24 @@ pack_files()
 	local name
 	rm -rf "$machine/files"
 	mkdir -p "$machine/files/machine"
-	cp machine/{install.sh,check.sh,machine-check.service} "$machine"/debs/stackpolicy_*.deb \
+	cp machine/{*.sh,kselftests,machine-check.service} "$machine"/debs/stackpolicy_*.deb \
 		"$machine/files/machine/"
+	[ ! -d "$machine/kselftest" ] || cp -r "$machine/kselftest" "$machine/files/machine/"
 	for name in "${kernels[@]}"; do
-		cp "$machine"/debs/linux-image-*"-$name"_*.deb "$machine/files/machine/"
+		if [ -d "$machine/obj-$name/livepatch-tests" ]; then
+			mkdir "$machine/files/machine/livepatch-$(release "$name")"
+			cp "$machine/obj-$name"/livepatch-tests/*.ko \
+				"$machine/files/machine/livepatch-$(release "$name")/"
+		fi
+		cp "$machine/debs/linux-image-$(release "$name")"[-_]*.deb "$machine/files/machine/"
 	done
+	if wants_crash; then
+		name=$(release stackpolicy)
+		cp "$out/root/bin/threads" "$machine/files/machine/"
+		cp "$machine/obj-stackpolicy/vmlinux" "$machine/files/machine/vmlinux-$name"
+		cp "$machine/obj-stackpolicy/sample-module/stack_policy_sample.ko" \
+			"$machine/files/machine/stack_policy_sample-$name.ko"
+	fi
 	tar -C "$machine/files" -cf "$machine/files.tar" machine
 }
 
@@ -127,40 +205,68 @@ install_packages()
 
 release()
 {
-	make_kernel -s O="$machine/obj-$1" kernelrelease
+	cat "$machine/obj-$1/release" 2>/dev/null || make_kernel -s O="$machine/obj-$1" kernelrelease
 }
 
-# boot_machine NAME KERNEL WORDS...: a copy of the guest, with systemd.
+# boot_machine NAME KERNEL WORDS...: a copy of the guest, with systemd. One that crashes boots
+# again.
 boot_machine()
 {
 	local name=$1 swap=$machine/disk.$1 kernel=$machine/vmlinuz-$2 image=$machine/initrd.img-$2
 	shift 2
 	cp --sparse=always "$machine/guest" "$swap"
-	boot "$name" 5400 root=/dev/vdb rw "$@" || :
+	case $name in
+	crash_*)
+		boot "$name.dies" 1800 root=/dev/vdb rw crashkernel=256M "$@" || :
+		boot "$name" 1800 root=/dev/vdb rw "$@" || : ;;
+	*) boot "$name" 10800 root=/dev/vdb rw "$@" || : ;;
+	esac
 	rm -f "$swap"
+}
+
+# boot_of NAME: with the kernel, and for the work, that its name says.
+boot_of()
+{
+	local kernel=stackpolicy work=${1%_*} words=()
+	case $1 in
+	*_stock) kernel=stock ;;
+	*_conservative) words=(stack_policy=conservative) ;;
+	crash_*) words=("how=${1#crash_}") ;;
+	esac
+	[ "$work" != debian ] || work=check
+	boot_machine "$1" $kernel "machine=$work" "suites=${SUITES// /,}" "${words[@]}"
 }
 
 build_kernel
 step "build the initramfs" build_image
 step "build the package of stackpolicy" new_tool_package
 kernels=()
-if wanted debian_stock; then
+if [[ " ${names[*]} " == *_stock* ]]; then
 	kernels+=(stock)
-	(src=$O/stock; kernel_packages stock)
+	rm -f "$machine/obj-stock/release"
+	if [ -z "$CONFIG" ]; then
+		step "get Debian's own kernel" debian_kernel
+	else
+		(src=$O/stock; kernel_packages stock)
+	fi
 fi
-if wanted debian || wanted debian_conservative; then
+for name in "${names[@]}"; do
+	[[ $name != *_stock ]] || continue
 	kernels+=(stackpolicy)
 	kernel_packages stackpolicy CONFIG_STACK_POLICY=y
+	break
+done
+if [[ " ${names[*]}" == *" suites"* ]]; then
+	step "build the kernel's own tests" build_suites
+	[[ " ${kernels[*]} " != *" stock "* ]] || (src=$O/stock; step "and modules for them" livepatch_tests stock)
+	[[ " ${kernels[*]} " != *" stackpolicy "* ]] || step "and modules for them" livepatch_tests stackpolicy
 fi
+! wants_crash || step "build what crashes" build_for_crash
 sha256sum -c --quiet "$machine/debian.key" 2>/dev/null ||
 	step "make a Debian 13 guest" make_guest
 step "pack what goes there" pack_files
 step "install the packages there" install_packages
 for name in "${names[@]}"; do
-	case $name in
-	debian) boot_machine "$name" stackpolicy ;;
-	debian_conservative) boot_machine "$name" stackpolicy stack_policy=conservative ;;
-	debian_stock) boot_machine "$name" stock ;;
-	esac
+	boot_of "$name"
 done
 MACHINE="${names[*]}" exec python3 ./verdict.py "$out" 0 machine

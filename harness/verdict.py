@@ -9,6 +9,9 @@ import os
 import re
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/machine")
+import tables  # pylint: disable=wrong-import-position
+
 SPLAT = re.compile(
     r"WARNING:|BUG:|INFO: (task|rcu|possible|trying)|rcu:.*stall|Oops|Kernel panic|"
     r"No irq handler|kmemleak: (Cannot|.*disabled)|"
@@ -16,6 +19,8 @@ SPLAT = re.compile(
     r"unreferenced object|possible .*deadlock|general protection|double fault")
 # Enough for lockdep's chains.
 SPLAT_LINES = 120
+# Of what depends on the speed of an emulated machine, and on user space, no comparison.
+SLOW = re.compile(r"soft lockup|rcu:.*stall|INFO: rcu|blocked for more|traps: ")
 OURS = re.compile(r"stack_policy: WARNING: (\S+)\[\d+\]")
 # Of the kernel's other races, in a KCSAN kernel, it is not for us to speak.
 RACE = re.compile(r"BUG: KCSAN: .* in (.*)")
@@ -45,6 +50,8 @@ RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
            "debian": (),
            "debian_stock": (),
            "debian_conservative": (),
+           "programs_stock": (),
+           "programs": (),
            "stress": ("stack_policy_x86",),
            "host": ()}
 # What the names of their other tests begin with. The tool's have its name before that.
@@ -59,6 +66,8 @@ GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "wake", "recove
           "debian": (),
           "debian_stock": (),
           "debian_conservative": (),
+          "programs_stock": (),
+          "programs": (),
           "host": ("analyze", "observed")}
 MAY_SKIP = re.compile(r"table\.kvm_run_")    # QEMU under KVM need not nest
 CASE = re.compile(r"    (ok|not ok) \d+ (.*)")
@@ -353,9 +362,55 @@ def check_conservative(verdict):
 
 def check_machine(verdict):
     """make machine: the boots of a distribution's kernel that were asked for."""
-    for boot in os.environ["MACHINE"].split():
-        verdict.results(boot)
-        verdict.console(boot)
+    boots = os.environ["MACHINE"].split()
+    for boot in boots:
+        if boot.startswith("crash_"):
+            check_crash(verdict, boot)
+        elif not boot.startswith("suites"):
+            verdict.results(boot)
+            verdict.console(boot)
+    if "suites" in boots:
+        check_suites(verdict)
+    if {"programs_stock", "programs"} <= set(boots):
+        print(tables.of_programs(*(tables.samples(verdict.read(boot, "results"))
+                                   for boot in ("programs_stock", "programs"))))
+
+
+def check_crash(verdict, boot):
+    """A machine that died, and what its crash says of the dump that its kdump saved."""
+    parts = "\n".join(verdict.read(boot, "results")).split("\n## ")
+    parts = {part.split("\n", 1)[0]: part.split("\n")[1:] for part in parts}
+    planned = sum(1 for line in parts.get("ps", ()) if re.match(r">? +\d+ +\d+ ", line))
+    threads = crash_threads(parts.get("before", ()))
+    bad = sum(1 for frames, complaints in threads if complaints or not frames)
+    verdict.expect(f"{boot}: crash_reads_all_stacks",
+                   planned > 250 and len(threads) == planned and not bad,
+                   f"{bad} of {len(threads)} stacks cannot be read, {planned} threads")
+    last = {"crash_overflow": "is past its limit of 16384 bytes",
+            "crash_sysrq": "sysrq: Trigger a crash"}[boot]
+    verdict.expect(f"{boot}: log_says_why",
+                   any(last in line for line in parts.get("log", ())), f'no line "{last}"')
+    verdict.expect(f"{boot}: stacks_were_filled",
+                   any(re.search(r"kstack: \d+ stacks whole", line)
+                       for line in parts.get("log", ())), "no such line in the log")
+
+
+def check_suites(verdict):
+    """Other people's tests: what passes on stock passes here, and nothing else is complained of."""
+    results = [verdict.read(boot, "results") for boot in ("suites_stock", "suites")]
+    stock, ours = (tables.suites(lines) for lines in results)
+    verdict.expect("suites_end", all("# end" in lines for lines in results),
+                   "a run did not reach its end")
+    for name in stock:
+        lost = tables.lost(stock[name], ours[name])
+        verdict.expect(f"suites: {name}", not lost, "pass on stock: " + ", ".join(lost))
+    complaints = [{tables.kind(line) for line in verdict.read(boot, "console")
+                   if SPLAT.search(line) and not SLOW.search(line)}
+                  for boot in ("suites_stock", "suites")]
+    verdict.expect("suites_provoke_the_same", not complaints[1] - complaints[0],
+                   f"only here: {complaints[1] - complaints[0]}")
+    print(tables.of_suites(stock, ours))
+    print(*(line for line in results[1] if line.startswith("# overflows")))
 
 
 def check_tests(verdict, what="test"):

@@ -153,10 +153,29 @@ livepatch()
 	return 1
 }
 
+# To a newer build, which keeps what runs; then without it, and nothing of it stays.
+package_upgrades()
+{
+	local folder=/var/tmp/package
+	dpkg-deb -R "$(dirname "$0")"/stackpolicy_*.deb $folder &&
+		sed -i 's/^Version: .*/&+newer/' $folder/DEBIAN/control &&
+		dpkg-deb -b $folder /var/tmp/newer.deb && dpkg -i /var/tmp/newer.deb || return
+	dpkg -s stackpolicy | grep "^Version: .*+newer$" && stackpolicy class show &&
+		systemctl is-active stackpolicy-metrics.timer && metrics_are_read
+}
+
+package_is_removed()
+{
+	dpkg -r stackpolicy && systemctl daemon-reload || return
+	! systemctl is-active stackpolicy-metrics.timer || return
+	dpkg -P stackpolicy && ! find /usr /etc /lib /var/lib -xdev -name '*stackpolicy*' | grep -v /dpkg/ || return
+	# The policy stays: it is the kernel's.
+	bpftool map dump name stack_policy > /dev/null && [ -z "$(systemctl --failed --no-legend)" ]
+}
+
 overflows_are()
 {
 	[ "$(counted grows_fault)" -eq "$1" ] || {
-		stackpolicy trace report
 		dmesg | grep stack_policy:
 		return 1
 	}
@@ -187,12 +206,14 @@ check stress_on_xfs stress
 check dm_layers dm_layers
 check tunnels tunnels
 check bpf_programs bpf_programs
-check livepatch livepatch
 if [ -e /proc/sys/kernel/stack_policy ]; then
+	check livepatch livepatch
 	echo "# at the end: $(counted threads) threads, $(counted grows_fault) overflows, $(
 		counted late_starts) late starts, KernelStack $(
 		sed -n 's/KernelStack: *//p' /proc/meminfo)"
 	[[ $cmdline != *stack_policy=conservative* ]] || check no_overflow overflows_are 0
+	check package_upgrades package_upgrades
+	check package_is_removed package_is_removed
 fi
 check no_warning_at_the_end no_warning
 echo "1..$n"

@@ -9,9 +9,13 @@ exec > /dev/ttyS1 2>&1
 here=$(dirname "$0")
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 echo debian > /etc/hostname
-install -m 755 "$here/check.sh" /usr/local/sbin/machine-check
 install -m 644 "$here/machine-check.service" /etc/systemd/system/
 mkdir -p /mnt/xfs
+# Who measures them starts them.
+systemctl disable postgresql nginx tomcat10 nfs-server kdump-tools
+for folder in /etc/postgresql/*/main/conf.d; do
+	echo "max_connections = 250" > "$folder/machine.conf"
+done
 dpkg -i "$here"/*.deb && systemctl enable machine-check && echo "installed"
 # As class set --save writes it.
 echo "kernel.stack_policy = user-worker=16/32" > /etc/sysctl.d/60-stack-policy.conf

@@ -1,0 +1,5 @@
+#!/bin/sh
+# The service of the guest of "make machine": what the kernel's command line asks for.
+here=$(dirname "$0")
+export HOME=/root
+exec "$here/$(sed -n 's/.*\bmachine=\([a-z]*\).*/\1/p' /proc/cmdline).sh"
