@@ -419,8 +419,10 @@ static void trim_own_excess(void)
 {
 	struct kstack *ks = current->kstack;
 
-	while (kstack_mapped(ks) > ks->populate) {
+	for (;;) {
 		kstack_trim_current(ks, 1);
+		if (kstack_mapped(ks) <= ks->populate)
+			return;
 		cond_resched();
 	}
 }
