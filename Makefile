@@ -32,7 +32,7 @@ help:
 	@echo 'make configs  compile it without memory cgroups, for one CPU, with PREEMPT_RT, ...'
 	@echo 'make series   build every prefix of the patch queue'
 	@echo 'make machine  Debian with its own configuration, under systemd: stock and ours'
-	@echo '             (MACHINE="debian suites": only those boots; SUITES="futex nfs")'
+	@echo '             (MACHINE="suites_stock suites": only those boots; SUITES="futex nfs")'
 	@echo 'make shell    the same kernel with an interactive shell'
 	@echo 'make check    lint: checkpatch, sparse, shellcheck, overlay and patch queue'
 	@echo 'make deb      .deb packages of the kernel (CONFIG=file: from your own .config)'

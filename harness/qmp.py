@@ -20,7 +20,7 @@ def wait_for(what, found, seconds=SECONDS):
         try:
             if (value := found()) is not None:
                 return value
-        except (FileNotFoundError, ConnectionRefusedError):
+        except OSError:
             pass
         time.sleep(0.2)
     sys.exit(f"waited in vain for {what}")
@@ -76,8 +76,8 @@ def wake(path):
             for line in qemu.lines:
                 if json.loads(line).get("event") == "SUSPEND":
                     qemu.execute("system_wakeup")
-        except OSError:
-            pass
+        except (OSError, ValueError):
+            pass    # It has ended, maybe in the middle of a line.
 
 
 if __name__ == "__main__":

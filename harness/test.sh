@@ -53,7 +53,7 @@ boot_sleep()
 			tr -d '\r' < "$out/sleep.$what" >> "$all.$what"
 		done
 	done
-	kill $wake
+	kill $wake || cat "$out/qmp-sleep.log"
 	for what in console results; do
 		mv "$all.$what" "$out/sleep.$what"
 	done
