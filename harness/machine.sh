@@ -9,16 +9,17 @@ cd "$(dirname "$0")" || exit
 . ./image.sh
 . ./boot.sh
 . ./package.sh
+. ./guest.sh
 
 [ "$DEBUG" = 0 ] || die "make machine has Debian's configuration, DEBUG=$DEBUG has another"
-machine=$O/machine
+machine=$O/machine guest=$O/machine
 mkdir -p "$machine"
 debian=/usr/src/linux-config-6.12/config.amd64_none_cloud-amd64.xz
 config=${CONFIG:-$debian}
 [ -f "$top/$config" ] && config=$top/$config
 [ -f "$config" ] || die "CONFIG=$config: no such file"
-all=(debian_stock debian debian_conservative suites_stock suites programs_stock programs
-	crash_overflow crash_sysrq)
+all=(debian_stock debian suites_stock suites programs_stock programs crash_overflow crash_sysrq
+	debian_conservative)
 read -ra names <<< "${MACHINE:-${all[*]}}"
 for name in "${names[@]}"; do
 	[[ " ${all[*]} " == *" $name "* ]] || die "MACHINE=$name: there are ${all[*]}"
@@ -94,28 +95,6 @@ kernel_packages()
 	rm -f "$machine"/linux-*
 }
 
-new_tool_package()
-{
-	rm -f "$O"/stackpolicy_*.deb "$machine"/debs/stackpolicy_*
-	tool_package
-	mkdir -p "$machine/debs"
-	cp "$O"/stackpolicy_*.deb "$machine/debs/"
-}
-
-# What Debian has, with a journal, and room.
-make_guest()
-{
-	local packages
-	packages=$(grep -v '^#' machine/packages | paste -sd,)
-	rm -f "$machine"/debian.{key,ext2}
-	mmdebstrap --variant=minbase --include="$packages" trixie "$machine/debian.ext2"
-	truncate -s 6G "$machine/debian.ext2"
-	/sbin/e2fsck -fp "$machine/debian.ext2" || [ $? -le 1 ]
-	/sbin/resize2fs "$machine/debian.ext2"
-	/sbin/tune2fs -j "$machine/debian.ext2"
-	sha256sum machine/packages > "$machine/debian.key"
-}
-
 # The kernel's own tests, stock: of a suite whatever builds. In a copy, they write there.
 build_suites()
 {
@@ -156,48 +135,40 @@ build_for_crash()
 	make_kernel M="$sample" modules
 }
 
-# A disk with the packages on it, which the guest unpacks.
-pack_files()
+# What goes to the guest beside what is to be installed in any.
+pack_all()
 {
-	local name
-	rm -rf "$machine/files"
-	mkdir -p "$machine/files/machine"
-	cp machine/{*.sh,kselftests,machine-check.service} "$machine"/debs/stackpolicy_*.deb \
-		"$machine/files/machine/"
-	[ ! -d "$machine/kselftest" ] || cp -r "$machine/kselftest" "$machine/files/machine/"
+	local name extra=$machine/extra words=()
+	rm -rf "$extra"
+	mkdir -p "$extra"
+	[ ! -d "$machine/kselftest" ] || words+=("$machine/kselftest")
 	for name in "${kernels[@]}"; do
-		if [ -d "$machine/obj-$name/livepatch-tests" ]; then
-			mkdir "$machine/files/machine/livepatch-$(release "$name")"
-			cp "$machine/obj-$name"/livepatch-tests/*.ko \
-				"$machine/files/machine/livepatch-$(release "$name")/"
-		fi
-		cp "$machine/debs/linux-image-$(release "$name")"[-_]*.deb "$machine/files/machine/"
+		words+=("$machine/debs/linux-image-$(release "$name")"[-_]*.deb)
+		[ -d "$machine/obj-$name/livepatch-tests" ] || continue
+		mkdir "$extra/livepatch-$(release "$name")"
+		cp "$machine/obj-$name"/livepatch-tests/*.ko "$extra/livepatch-$(release "$name")/"
+		words+=("$extra/livepatch-$(release "$name")")
 	done
 	if wants_crash; then
 		name=$(release stackpolicy)
-		cp "$out/root/bin/threads" "$machine/files/machine/"
-		cp "$machine/obj-stackpolicy/vmlinux" "$machine/files/machine/vmlinux-$name"
+		cp "$machine/obj-stackpolicy/vmlinux" "$extra/vmlinux-$name"
 		cp "$machine/obj-stackpolicy/sample-module/stack_policy_sample.ko" \
-			"$machine/files/machine/stack_policy_sample-$name.ko"
+			"$extra/stack_policy_sample-$name.ko"
+		words+=("$out/root/bin/threads" "$extra/vmlinux-$name"
+			"$extra/stack_policy_sample-$name.ko")
 	fi
-	tar -C "$machine/files" -cf "$machine/files.tar" machine
+	pack_files "${words[@]}"
 }
 
-install_packages()
+install_all()
 {
-	local swap=$machine/guest disk=$machine/files.tar image="" name what
-	cp --sparse=always "$machine/debian.ext2" "$machine/guest"
-	boot install 3600 root=/dev/vdb rw init=/bin/sh -- -c \
-		'"tar -xf /dev/vda -C /opt; exec /opt/machine/install.sh"'
-	grep -q '^installed' "$out/install.results" || {
-		tail -n 40 "$out/install.results"
-		return 1
-	}
+	local name what
+	install_packages
 	for name in "${kernels[@]}"; do
 		for what in vmlinuz initrd.img; do
 			rm -f "$machine/$what-$name"
 			/sbin/debugfs -R "dump /boot/$what-$(release "$name") $machine/$what-$name" \
-				"$machine/guest"
+				"$guest/guest"
 			[ -s "$machine/$what-$name" ]
 		done
 	done
@@ -208,35 +179,36 @@ release()
 	cat "$machine/obj-$1/release" 2>/dev/null || make_kernel -s O="$machine/obj-$1" kernelrelease
 }
 
-# boot_machine NAME KERNEL WORDS...: a copy of the guest, with systemd. One that crashes boots
-# again. On a busy host the timer of an emulated machine may come too late for the kernel,
-# which panics then.
-boot_machine()
-{
-	local name=$1 swap=$machine/disk.$1 kernel=$machine/vmlinuz-$2 image=$machine/initrd.img-$2
-	shift 2
-	set -- no_timer_check "$@"
-	cp --sparse=always "$machine/guest" "$swap"
-	case $name in
-	crash_*)
-		boot "$name.dies" 1800 root=/dev/vdb rw crashkernel=256M "$@" || :
-		boot "$name" 1800 root=/dev/vdb rw "$@" || : ;;
-	*) boot "$name" 10800 root=/dev/vdb rw "$@" || : ;;
-	esac
-	rm -f "$swap"
-}
-
-# boot_of NAME: with the kernel, and for the work, that its name says.
+# boot_of NAME: with the kernel, and for the work, that its name says. A machine that crashes
+# boots again.
 boot_of()
 {
-	local kernel=stackpolicy work=${1%_*} words=()
-	case $1 in
-	*_stock) kernel=stock ;;
+	local name=$1 which=stackpolicy work=${1%_*} words=() kernel image swap
+	case $name in
+	*_stock) which=stock ;;
 	*_conservative) words=(stack_policy=conservative) ;;
-	crash_*) words=("how=${1#crash_}") ;;
+	crash_*) words=("how=${name#crash_}") ;;
 	esac
 	[ "$work" != debian ] || work=check
-	boot_machine "$1" $kernel "machine=$work" "suites=${SUITES// /,}" "${words[@]}"
+	words+=("machine=$work" "suites=${SUITES// /,}")
+	kernel=$machine/vmlinuz-$which image=$machine/initrd.img-$which
+	case $name in
+	crash_*)
+		cp --sparse=always "$guest/guest" "$machine/disk.$name"
+		swap=$machine/disk.$name
+		boot "$name.dies" 3600 root=/dev/vdb rw crashkernel=256M "${words[@]}" || :
+		boot "$name" 3600 root=/dev/vdb rw "${words[@]}" || :
+		rm -f "$swap" ;;
+	*) boot_guest "$name" 10800 "${words[@]}" ;;
+	esac
+}
+
+# Most of what is done there waits.
+boot_two()
+{
+	boot_of "$1" > "$out/$1.boot" 2>&1 &
+	[ $# -lt 2 ] || boot_of "$2"
+	wait
 }
 
 build_kernel
@@ -264,11 +236,12 @@ if [[ " ${names[*]}" == *" suites"* ]]; then
 	[[ " ${kernels[*]} " != *" stackpolicy "* ]] || step "and modules for them" livepatch_tests stackpolicy
 fi
 ! wants_crash || step "build what crashes" build_for_crash
-sha256sum -c --quiet "$machine/debian.key" 2>/dev/null ||
-	step "make a Debian 13 guest" make_guest
-step "pack what goes there" pack_files
-step "install the packages there" install_packages
-for name in "${names[@]}"; do
-	boot_of "$name"
+need_guest machine/packages machine/packages.more
+step "pack what goes there" pack_all
+step "install the packages there" install_all
+set -- "${names[@]}"
+while [ $# -gt 0 ]; do
+	step "boot ${*:1:2}" boot_two "${@:1:2}"
+	shift $(($# > 1 ? 2 : 1))
 done
 MACHINE="${names[*]}" exec python3 ./verdict.py "$out" 0 machine

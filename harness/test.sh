@@ -6,6 +6,8 @@ cd "$(dirname "$0")" || exit
 . ./image.sh
 . ./boot.sh
 . ./dumps.sh
+. ./package.sh
+. ./guest.sh
 
 # As users have it; with the debugging kernel under ASan and UBSan.
 tool=stackpolicy folder=tool
@@ -83,6 +85,25 @@ dumps()
 	rm -f "$out"/{kdump,dumped}.{vmcore,elf}
 }
 
+# Debian 13 on this kernel, under systemd. Where no guest can be made, no mirror reached, the
+# verdict says so.
+boot_systemd()
+{
+	local image=""
+	guest=$O/guest
+	mkdir -p "$guest"
+	rm -f "$out/no_guest"
+	step "build the package of stackpolicy" new_tool_package
+	need_guest machine/packages &
+	if wait $!; then
+		step "pack what goes to the guest" pack_files
+		step "install it there" install_packages
+		boot_guest systemd 1800 machine=check quick
+	else
+		{ grep -m 1 "^E: " "$out/step.log" || echo "mmdebstrap failed"; } > "$out/no_guest"
+	fi
+}
+
 # What is short or mostly waits, beside the long boot.
 others()
 {
@@ -104,6 +125,7 @@ others()
 	[ "$DEBUG" != 0 ] || dumps
 	boot panic 900 mode=overflow action=kernel.stack_policy_overflow=panic || :
 	boot warn 900 mode=overflow action=kernel.panic_on_warn=1 || :
+	[ "$DEBUG" != 0 ] || boot_systemd
 }
 
 # One test: what its name begins with says where it is.
@@ -133,6 +155,10 @@ some()
 		[ "$DEBUG" = 1 ] || die "TEST=kdb: only the kernel of DEBUG=1 has kdb"
 		boot_kdb
 		exec python3 ./verdict.py "$out" "$rc" kdb ;;
+	systemd)
+		[ "$DEBUG" = 0 ] || die "TEST=systemd is not for DEBUG=$DEBUG"
+		boot_systemd
+		exec python3 ./verdict.py "$out" "$rc" systemd ;;
 	dumps)
 		dumps
 		exec python3 ./verdict.py "$out" "$rc" dumps ;;
@@ -144,7 +170,7 @@ some()
 		mv "$out/host.results" "$out/some.results" ;;
 	*) die "TEST=$TEST: a KUnit suite or suite.case (stack_policy_trim.woken_takes_its_pages_back)," \
 		"a selftest (trim, wake.nobody_runs_short), stackpolicy.FILE (stackpolicy.class)," \
-		"sleep, kdb or dumps" ;;
+		"sleep, kdb, dumps or systemd" ;;
 	esac
 	exec python3 ./verdict.py "$out" "$rc" some
 }

@@ -47,6 +47,7 @@ RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
            "sleep": (),
            "machine": (),
            "tight": (),
+           "systemd": (),
            "debian": (),
            "debian_stock": (),
            "debian_conservative": (),
@@ -63,6 +64,7 @@ GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "wake", "recove
           "sleep": ("sleep", "sleepers"),
           "machine": ("machine",),
           "tight": ("tight",),
+          "systemd": (),
           "debian": (),
           "debian_stock": (),
           "debian_conservative": (),
@@ -350,6 +352,16 @@ def check_dumps(verdict):
     check_dump(verdict, "dumped", False)
 
 
+def check_systemd(verdict):
+    """Debian 13 under systemd. Without a mirror of Debian there is none."""
+    if reason := verdict.read_file("no_guest"):
+        print(f"ok systemd # SKIP no Debian 13 guest: {reason[0]}")
+        verdict.skipped += 1
+        return
+    verdict.results("systemd")
+    verdict.console("systemd")
+
+
 def check_conservative(verdict):
     """What a stock kernel gives from the start: loads, dives with stack_ensure(), cold threads."""
     results = verdict.read("conservative", "results")
@@ -453,6 +465,7 @@ def check_tests(verdict, what="test"):
     # no room in a small machine.
     if what == "test":
         check_dumps(verdict)
+        check_systemd(verdict)
         verdict.results("tight")
         verdict.console("tight")
     check_conservative(verdict)
@@ -486,6 +499,7 @@ def main(folder, status, what="test"):
     if status != "0":
         verdict.failures.append(f"QEMU ended with status {status}")
     {"stress": check_stress, "some": check_some, "test": check_tests, "dumps": check_dumps,
+     "systemd": check_systemd,
      "debug": check_debug, "kdb": check_kdb, "machine": check_machine}[what](verdict)
     # How close it was.
     for line in verdict.comments:

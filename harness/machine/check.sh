@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs as a service in the guest of "make machine", on whichever kernel it was booted with,
-# and prints TAP. Then the machine is turned off.
+# and prints TAP. In that of "make test", which says "quick", without the loads: its kernel
+# has not got what they need. Then the machine is turned off.
 n=0
 # As it was booted: the sample of livepatch replaces what the file says.
 cmdline=$(cat /proc/cmdline)
@@ -49,7 +50,10 @@ counted()
 metrics_are_read()
 {
 	systemctl start stackpolicy-metrics.timer stackpolicy-metrics.service &&
-		[ -s $prom ] && promtool check metrics < $prom || return
+		[ -s $prom ] || return
+	if [[ $cmdline != *quick* ]]; then
+		promtool check metrics < $prom || return
+	fi
 	exec 3<>/dev/tcp/127.0.0.1/9100
 	printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
 	grep '^stack_policy_' <&3
@@ -68,7 +72,7 @@ sleepers_give_back()
 {
 	local i
 	for i in $(seq 60); do
-		[ "$(counted trims_cold)" -lt 20 ] || return 0
+		[ "$(counted trims_cold)" -lt 10 ] || return 0
 		sleep 1
 	done
 	counted trims_cold
@@ -201,13 +205,15 @@ if [ -e /proc/sys/kernel/stack_policy ]; then
 	echo "# after boot: $(counted threads) threads, $(counted grows_fault) overflows, KernelStack $(
 		sed -n 's/KernelStack: *//p' /proc/meminfo)"
 fi
-check xfs_on_a_loop_device xfs_on_a_loop_device
-check stress_on_xfs stress
-check dm_layers dm_layers
-check tunnels tunnels
 check bpf_programs bpf_programs
+if [[ $cmdline != *quick* ]]; then
+	check xfs_on_a_loop_device xfs_on_a_loop_device
+	check stress_on_xfs stress
+	check dm_layers dm_layers
+	check tunnels tunnels
+	[ ! -e /proc/sys/kernel/stack_policy ] || check livepatch livepatch
+fi
 if [ -e /proc/sys/kernel/stack_policy ]; then
-	check livepatch livepatch
 	echo "# at the end: $(counted threads) threads, $(counted grows_fault) overflows, $(
 		counted late_starts) late starts, KernelStack $(
 		sed -n 's/KernelStack: *//p' /proc/meminfo)"

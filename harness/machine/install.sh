@@ -14,7 +14,7 @@ mkdir -p /mnt/xfs
 # Who measures them starts them.
 systemctl disable postgresql nginx tomcat10 nfs-server kdump-tools
 for folder in /etc/postgresql/*/main/conf.d; do
-	echo "max_connections = 250" > "$folder/machine.conf"
+	[ ! -d "$folder" ] || echo "max_connections = 250" > "$folder/machine.conf"
 done
 dpkg -i "$here"/*.deb && systemctl enable machine-check && echo "installed"
 # As class set --save writes it.
