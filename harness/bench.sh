@@ -38,12 +38,12 @@ build_stock()
 	step "build its initramfs" build_bench_image "$O/bench.stock.gz"
 }
 
-# run KERNEL NAME N: boot it; its figures in $results/NAME.KERNEL.N.
+# run WHICH NAME N: boot it; its figures in $results/NAME.WHICH.N.
 run()
 {
-	local kernel=$1 name=$2 to=$results/$2.$1.$3
-	image=$O/bench.$kernel.gz memory=4G cpus=1
-	[ "$kernel" = ours ] || obj=$O/obj-stock
+	local which=$1 name=$2 to=$results/$2.$1.$3
+	image=$O/bench.$which.gz memory=4G cpus=1
+	[ "$which" = ours ] || obj=$O/obj-stock
 	if [ "$REAL" = 1 ]; then
 		cpus=$(nproc)
 	else
@@ -51,7 +51,7 @@ run()
 	fi
 	[[ $name != cpus_* ]] || cpus=${name#cpus_}
 	rm -f "$to"
-	boot "$name.$kernel.$3" 1800 mode=bench "bench=${name%%_[0-9]}" "real=$REAL" \
+	boot "$name.$which.$3" 1800 mode=bench "bench=${name%%_[0-9]}" "real=$REAL" \
 		> "$to.boot" 2>&1 || :
 	grep -q '^# end' "$to.results" || die "no figures, see $to.console and $to.results"
 	tr -d '\r' < "$to.results" | grep -v '^#' > "$to"
