@@ -478,7 +478,9 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp)
 	unsigned long from, to;
 	int ret;
 
-	if (!ks || !on_thread_stack())
+	if (!on_thread_stack())
+		return bytes <= stack_policy_remaining() ? 0 : -EOVERFLOW;
+	if (!ks)
 		return -EOVERFLOW;
 	from = kstack_mapped(ks);
 	/* Past the end of the span is past every limit. */
@@ -489,6 +491,12 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp)
 	return ret;
 }
 EXPORT_SYMBOL_GPL(stack_policy_ensure);
+
+unsigned long stack_policy_remaining(void)
+{
+	return arch_stack_policy_remaining();
+}
+EXPORT_SYMBOL_GPL(stack_policy_remaining);
 
 unsigned long stack_policy_limit(const struct task_struct *tsk)
 {

@@ -5,6 +5,7 @@
  */
 #include <kunit/test.h>
 #include <linux/iopoll.h>
+#include <linux/irq_work.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/sched/task.h>
@@ -472,6 +473,42 @@ static void set_class_populates(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, seen.mapped, 8);
 }
 
+struct elsewhere {
+	struct irq_work work;
+	bool on_thread_stack;
+	int small, all, more;
+	unsigned long remaining;
+};
+
+static void ask_elsewhere(struct irq_work *work)
+{
+	struct elsewhere *seen = container_of(work, struct elsewhere, work);
+
+	seen->on_thread_stack = on_thread_stack();
+	seen->remaining = stack_remaining();
+	seen->small = stack_ensure(256, GFP_ATOMIC);
+	seen->all = stack_ensure(seen->remaining - 1024, GFP_ATOMIC);
+	seen->more = stack_ensure(seen->remaining + PAGE_SIZE, GFP_ATOMIC);
+}
+
+/* On the stack of interrupts the answer is what that has, whoever was interrupted. */
+static void ensure_off_the_thread_stack(struct kunit *test)
+{
+	unsigned int grows = current->kstack->grows[KSTACK_ENSURE];
+	struct elsewhere seen = { .work = IRQ_WORK_INIT_HARD(ask_elsewhere) };
+
+	irq_work_queue(&seen.work);
+	irq_work_sync(&seen.work);
+	KUNIT_EXPECT_FALSE(test, seen.on_thread_stack);
+	KUNIT_EXPECT_GT(test, seen.remaining, 1024);
+	KUNIT_EXPECT_LT(test, seen.remaining, THREAD_SIZE);
+	KUNIT_EXPECT_EQ(test, seen.small, 0);
+	KUNIT_EXPECT_EQ(test, seen.all, 0);
+	KUNIT_EXPECT_EQ(test, seen.more, -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, current->kstack->grows[KSTACK_ENSURE], grows);
+	KUNIT_EXPECT_LT(test, stack_remaining(), THREAD_SIZE);
+}
+
 /* The boot CPU's idle task has a static stack, and no guard page below. */
 static void idle_task_keeps_its_end_magic(struct kunit *test)
 {
@@ -498,6 +535,7 @@ static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(kthread_classes),
 	KUNIT_CASE(kthread_worker_class),
 	KUNIT_CASE(ensure_grows),
+	KUNIT_CASE(ensure_off_the_thread_stack),
 	KUNIT_CASE(grow_to_the_edges),
 	KUNIT_CASE(left_is_of_the_limit),
 	KUNIT_CASE(stats_balance),

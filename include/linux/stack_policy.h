@@ -23,15 +23,16 @@ struct seq_file;
 
 #ifdef CONFIG_STACK_POLICY
 
-/* Slow path of stack_ensure(). */
+/* Slow paths of stack_ensure() and stack_remaining(). */
 int stack_policy_ensure(size_t bytes, gfp_t gfp);
+unsigned long stack_policy_remaining(void);
 
 /**
  * stack_ensure - ask for stack before it is needed
  * @bytes: how many bytes below the current stack pointer the caller may use
  * @gfp: how to allocate if the per-CPU reserve does not have the pages
  *
- * One compare when the memory is there already, and a second one with a constant
+ * Two compares when the memory is there already, and a third one with a constant
  * if @bytes is none. What it grows by is charged to the memcg of the thread, or
  * to none for a kernel thread, whatever set_active_memcg() says.
  *
@@ -40,13 +41,17 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp);
  * as it does in a ptrace stop and in io_uring's waits; it outlasts a sleep. A
  * kernel thread keeps it.
  *
- * Context: on the task's own stack, where memory may be allocated with @gfp;
- * on another stack the answer means nothing.
- * Return: 0, -ENOMEM, or -EOVERFLOW if the class limit is in the way.
+ * On another stack, as in an interrupt, nothing grows, and the answer is about
+ * that stack. Who may run there has no use for a failure: go on as on a kernel
+ * whose stacks do not grow.
+ *
+ * Context: any where memory may be allocated with @gfp.
+ * Return: 0, -ENOMEM, or -EOVERFLOW if the class limit, or the end of another
+ *	stack, is in the way.
  */
 static __always_inline int stack_ensure(size_t bytes, gfp_t gfp)
 {
-	if (likely(bytes < THREAD_SIZE &&
+	if (likely(on_thread_stack() && bytes < THREAD_SIZE &&
 		   current_stack_pointer - bytes >= current->stack_low))
 		return 0;
 	return stack_policy_ensure(bytes, gfp);
@@ -55,12 +60,15 @@ static __always_inline int stack_ensure(size_t bytes, gfp_t gfp)
 /**
  * stack_remaining - bytes that are mapped below the stack pointer
  *
- * Context: On the task's own stack.
+ * Context: Any. On another stack than the task's own, as in an interrupt, it is
+ * about that one.
  * Return: bytes usable without growing.
  */
 static __always_inline unsigned long stack_remaining(void)
 {
-	return current_stack_pointer - current->stack_low;
+	if (likely(on_thread_stack()))
+		return current_stack_pointer - current->stack_low;
+	return stack_policy_remaining();
 }
 
 /*

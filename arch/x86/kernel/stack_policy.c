@@ -17,6 +17,7 @@
 #include <asm/io_apic.h>
 #include <asm/mshyperv.h>
 #include <asm/ptrace.h>
+#include <asm/stacktrace.h>
 #include <asm/trap_pf.h>
 #include <asm/unwind.h>
 #include <xen/xen.h>
@@ -219,6 +220,16 @@ const char * __init arch_stack_policy_cannot_grow(void)
 	if (hv_ends_interrupts())
 		return "the hypervisor ends interrupts by itself (auto-EOI)";
 	return NULL;
+}
+
+unsigned long arch_stack_policy_remaining(void)
+{
+	unsigned long sp = current_stack_pointer, seen = 0;
+	struct stack_info info;
+
+	if (get_stack_info((unsigned long *)sp, current, &info, &seen))
+		return 0;
+	return sp - (unsigned long)info.begin;
 }
 
 /* Of a stack that is full from boot, and zero where nothing was pushed yet. */
