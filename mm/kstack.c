@@ -325,7 +325,7 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 			kstack_note_low(ks);
 			continue;
 		}
-		page = kstack_reserve_take();
+		page = kstack_reserve_take(gfp);
 		/* Not on the stack that is too short: reclaim, a failure's report. */
 		if (!page && gfp)
 			page = alloc_page((gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL |

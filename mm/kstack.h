@@ -42,7 +42,7 @@ void kstack_catch_up(unsigned int cpu);
  * allocated, locked or woken here. A refill is on its way after each of the first
  * three.
  */
-struct page *kstack_reserve_take(void);
+struct page *kstack_reserve_take(bool spare);
 void kstack_refill_soon(void);
 void kstack_refill_surely(void);
 void kstack_reserve_put(struct page *page);

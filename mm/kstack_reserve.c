@@ -220,14 +220,17 @@ static void kstack_refill_work_fn(struct kthread_work *work)
 					   REFILL_RETRY);
 }
 
-/* A page. Any context. xchg, because a fault may take the same slot meanwhile. */
-struct page *kstack_reserve_take(void)
+/*
+ * A page. Any context. xchg, because a fault may take the same slot meanwhile. Half of
+ * them are not for @spare: who can do without leaves them to who cannot.
+ */
+struct page *kstack_reserve_take(bool spare)
 {
 	struct page *page = NULL;
 	unsigned int i;
 
 	preempt_disable();
-	for (i = 0; i < KSTACK_RESERVE && !page; i++)
+	for (i = spare ? KSTACK_RESERVE / 2 : 0; i < KSTACK_RESERVE && !page; i++)
 		page = xchg(this_cpu_ptr(&kstack_reserve[i]), NULL);
 	if (page)
 		kstack_note_taken();

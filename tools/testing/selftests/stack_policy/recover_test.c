@@ -123,8 +123,46 @@ FIXTURE_SETUP(recover)
 FIXTURE_TEARDOWN(recover)
 {
 	spit(LOSE, "0");
+	spit(FAIL_REFILL "probability", "0");
 	if (!access(CPU1, W_OK))
 		EXPECT_OK(spit(CPU1, "1"));
+}
+
+/* Ask for stack on @cpu, in a process of its own, where memory can be allocated. */
+static int ensure_on(int cpu)
+{
+	pid_t child = must_fork();
+	int status = -1;
+
+	if (!child) {
+		cpu_set_t set;
+
+		CPU_ZERO(&set);
+		CPU_SET(cpu, &set);
+		_exit(checked(sched_setaffinity(0, sizeof(set), &set)) ||
+		      checked(spit(MODULE "ensure", "28000")));
+	}
+	checked(waitpid(child, &status, 0));
+	return status ? -1 : 0;
+}
+
+/* Where nothing comes back into it, half of it is left for overflows. */
+TEST_F(recover, who_can_allocate_leaves_half_of_the_reserve)
+{
+	unsigned long long grows = class_stats(TASK).grows_ensure;
+
+	if (access(FAIL_REFILL, X_OK))
+		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
+	ASSERT_TRUE(reserve_is_full(0));
+	ASSERT_OK(spit(FAIL_REFILL "verbose", "0"));
+	ASSERT_OK(spit(FAIL_REFILL "times", "-1"));
+	ASSERT_OK(spit(FAIL_REFILL "probability", "100"));
+	for (int i = 0; i < OVERFLOWS; i++)
+		EXPECT_EQ(0, ensure_on(0));
+	EXPECT_EQ(RESERVE_PAGES / 2, reserve(0, " pages="));
+	EXPECT_OK(spit(FAIL_REFILL "probability", "0"));
+	EXPECT_LE(grows + OVERFLOWS, class_stats(TASK).grows_ensure);
+	ASSERT_TRUE(reserve_is_full(0));
 }
 
 static int cpu1_down_and_up(void)
