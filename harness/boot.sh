@@ -53,10 +53,10 @@ boot()
 		# Without seed and date figures differ by 0.6 % from run to run; with
 		# those CPU features each turn of a REP counts as an instruction.
 		command+=(-icount "shift=0,sleep=off" -seed 42 -rtc "base=2026-01-01,clock=vm")
-		set -- "$@" nokaslr norandmaps clearcpuid=erms,rep_good,fsrm,fsrs
+		set -- nokaslr norandmaps clearcpuid=erms,rep_good,fsrm,fsrs "$@"
 	else
 		# The check of the timer, which a busy host may delay, panics.
-		set -- "$@" no_timer_check
+		set -- no_timer_check "$@"
 		# A disk answers when the host has time.
 		command+=(-drive "file=$disk,if=none,id=disk,format=raw,readonly=on"
 			-device "virtio-blk-pci,drive=disk")
@@ -69,7 +69,7 @@ boot()
 	fi
 	[ -z "$qmp" ] || command+=(-qmp "unix:$qmp,server=on,wait=off")
 	# Who writes to a page that was freed is found when it is allocated again.
-	[ "$DEBUG" != 1 ] || set -- "$@" page_poison=1
+	[ "$DEBUG" != 1 ] || set -- page_poison=1 "$@"
 	if [ "$mode" = shell ]; then
 		command+=(-serial mon:stdio -serial null)
 	elif [ -n "$input" ]; then

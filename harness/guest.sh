@@ -17,7 +17,8 @@ make_guest()
 	packages=$(cat "$@" | grep -v '^#' | paste -sd,)
 	rm -f "$guest"/debian.{key,ext2}
 	# One that fails ends its process group.
-	setsid --wait mmdebstrap --variant=minbase --include="$packages" trixie "$guest/debian.ext2"
+	setsid --wait mmdebstrap --variant=minbase --include="$packages" trixie \
+		"$guest/debian.ext2" 2>&1 | tee "$guest/made.log"
 	truncate -s 6G "$guest/debian.ext2"
 	/sbin/e2fsck -fp "$guest/debian.ext2" || [ $? -le 1 ]
 	/sbin/resize2fs "$guest/debian.ext2"

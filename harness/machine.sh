@@ -206,9 +206,17 @@ boot_of()
 # Most of what is done there waits.
 boot_two()
 {
-	boot_of "$1" > "$out/$1.boot" 2>&1 &
-	[ $# -lt 2 ] || boot_of "$2"
-	wait
+	local name pids=() pid rc=0
+	for name in "$@"; do
+		rm -f "$out/$name".*
+		boot_of "$name" > "$out/$name.boot" 2>&1 &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do
+		wait "$pid" || rc=$?
+	done
+	(cd "$out" && cat "${@/%/.boot}")
+	return $rc
 }
 
 build_kernel

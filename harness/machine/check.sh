@@ -70,9 +70,10 @@ completes()
 # Threads that have slept for ten seconds have given stack back.
 sleepers_give_back()
 {
-	local i
+	local i enough=20
+	[[ $cmdline != *quick* ]] || enough=10
 	for i in $(seq 60); do
-		[ "$(counted trims_cold)" -lt 10 ] || return 0
+		[ "$(counted trims_cold)" -lt $enough ] || return 0
 		sleep 1
 	done
 	counted trims_cold
