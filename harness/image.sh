@@ -21,7 +21,7 @@ build_image()
 	copy_with_libs "$(command -v bpftool || echo /usr/sbin/bpftool)" "$root"
 	copy_with_libs "$(command -v mkfs.xfs || echo /usr/sbin/mkfs.xfs)" "$root"
 	local test
-	for test in stack_policy_test overflow_test trim_test wake_test recover_test; do
+	for test in stack_policy_test overflow_test trim_test wake_test recover_test caller_test; do
 		gcc -std=gnu11 -O2 -Wall -static -pthread -I"$tests" -I"$src/tools/include" \
 			-o "$root/bin/$test" "$tests/stack_policy/$test.c"
 	done

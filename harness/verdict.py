@@ -56,7 +56,8 @@ RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
            "stress": ("stack_policy_x86",),
            "host": ()}
 # What the names of their other tests begin with. The tool's have its name before that.
-GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "wake", "recover"),
+GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "wake", "recover",
+                   "caller"),
           "tool": ("class", "thread", "memory", "trace", "nofeature"),
           "variant": ("trim", "overflow"),
           "stress": (),
