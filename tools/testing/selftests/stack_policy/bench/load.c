@@ -22,6 +22,7 @@
 #include "bench.h"
 
 #define SAMPLE_US	50000
+#define STOCK_STACK	16384
 #define WALKED_NS	2000000000	/* a walk over all threads has begun and ended */
 
 struct peak {
@@ -31,13 +32,6 @@ struct peak {
 	unsigned long long	walked, depth_kb[32], high_water_kb[32];
 };
 
-static long nr_threads(void)
-{
-	const char *at = strchr(slurp("/proc/loadavg"), '/');
-
-	return at ? atol(at + 1) : 0;
-}
-
 static struct stats all_stats(void)
 {
 	struct stats sum = {};
@@ -45,6 +39,7 @@ static struct stats all_stats(void)
 	for (int class = 0; class < NR_CLASSES && !access(TABLE, F_OK); class++) {
 		struct stats s = class_stats(class);
 
+		sum.threads += s.threads;
 		sum.grows_ensure += s.grows_ensure;
 		sum.grows_fault += s.grows_fault;
 		sum.grows_class += s.grows_class;
@@ -66,9 +61,10 @@ static void look(struct peak *p)
 	long stack = meminfo("KernelStack");
 	unsigned long long walked = 0;
 
+	/* Not those that are dead, and have none. */
 	if (stack > p->stack) {
 		p->stack = stack;
-		p->threads = nr_threads();
+		p->threads = access(TABLE, F_OK) ? stack / STOCK_STACK : s.threads;
 	}
 	for (int i = 0; i < 32; i++)
 		walked += s.high_water_kb[i];
