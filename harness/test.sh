@@ -92,7 +92,8 @@ boot_systemd()
 	local image=""
 	guest=$O/guest
 	mkdir -p "$guest"
-	rm -f "$out/no_guest"
+	# What an earlier run left is no result of this one.
+	rm -f "$out/no_guest" "$out"/systemd.*
 	step "build the package of stackpolicy" new_tool_package
 	need_guest machine/packages &
 	if wait $!; then
