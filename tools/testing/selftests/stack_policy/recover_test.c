@@ -80,8 +80,8 @@ static int announce(const char *how, const char *comm)
 	return spit("/dev/kmsg", text);
 }
 
-/* Overflow on @cpu, in a process of its own. Return: 0, or -1. */
-static int overflow_on(int cpu)
+/* Write @text to @file on @cpu, in a process of its own. Return: 0, or -1. */
+static int write_on(int cpu, const char *file, const char *text)
 {
 	pid_t child = must_fork();
 	int status = -1;
@@ -91,12 +91,18 @@ static int overflow_on(int cpu)
 
 		CPU_ZERO(&set);
 		CPU_SET(cpu, &set);
-		expect_overflow("allowed", "recovering");
 		_exit(checked(sched_setaffinity(0, sizeof(set), &set)) ||
-		      checked(spit(MODULE "recurse", "26000")));
+		      checked(spit(file, text)));
 	}
 	checked(waitpid(child, &status, 0));
 	return status ? -1 : 0;
+}
+
+/* The process inherits the name. */
+static int overflow_on(int cpu)
+{
+	expect_overflow("allowed", "recovering");
+	return write_on(cpu, MODULE "recurse", "26000");
 }
 
 /*
@@ -128,24 +134,6 @@ FIXTURE_TEARDOWN(recover)
 		EXPECT_OK(spit(CPU1, "1"));
 }
 
-/* Ask for stack on @cpu, in a process of its own, where memory can be allocated. */
-static int ensure_on(int cpu)
-{
-	pid_t child = must_fork();
-	int status = -1;
-
-	if (!child) {
-		cpu_set_t set;
-
-		CPU_ZERO(&set);
-		CPU_SET(cpu, &set);
-		_exit(checked(sched_setaffinity(0, sizeof(set), &set)) ||
-		      checked(spit(MODULE "ensure", "28000")));
-	}
-	checked(waitpid(child, &status, 0));
-	return status ? -1 : 0;
-}
-
 /* Where nothing comes back into it, half of it is left for overflows. */
 TEST_F(recover, who_can_allocate_leaves_half_of_the_reserve)
 {
@@ -158,7 +146,7 @@ TEST_F(recover, who_can_allocate_leaves_half_of_the_reserve)
 	ASSERT_OK(spit(FAIL_REFILL "times", "-1"));
 	ASSERT_OK(spit(FAIL_REFILL "probability", "100"));
 	for (int i = 0; i < OVERFLOWS; i++)
-		EXPECT_EQ(0, ensure_on(0));
+		EXPECT_EQ(0, write_on(0, MODULE "ensure", "28000"));
 	EXPECT_EQ(RESERVE_PAGES / 2, reserve(0, " pages="));
 	EXPECT_OK(spit(FAIL_REFILL "probability", "0"));
 	EXPECT_LE(grows + OVERFLOWS, class_stats(TASK).grows_ensure);
