@@ -492,12 +492,6 @@ int stack_policy_ensure(size_t bytes, gfp_t gfp)
 }
 EXPORT_SYMBOL_GPL(stack_policy_ensure);
 
-unsigned long stack_policy_remaining(void)
-{
-	return arch_stack_policy_remaining();
-}
-EXPORT_SYMBOL_GPL(stack_policy_remaining);
-
 unsigned long stack_policy_limit(const struct task_struct *tsk)
 {
 	return tsk->kstack ? READ_ONCE(tsk->kstack->limit) : THREAD_SIZE;

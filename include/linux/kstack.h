@@ -199,8 +199,6 @@ void kstack_pool_read(struct kstack_pool_stats *stats);
 
 /* Why stacks cannot grow by fault on this machine, or NULL. */
 const char *arch_stack_policy_cannot_grow(void);
-/* Bytes below the stack pointer, on whatever stack; 0 if it is not known. */
-unsigned long arch_stack_policy_remaining(void);
 /* Bytes that interrupts have used of @cpu's stack at most; 0 if it never came up. */
 unsigned long arch_stack_policy_irq_used(unsigned int cpu);
 /* The backtrace of @task's stack from @regs, one @add for each frame. As an NMI is. */

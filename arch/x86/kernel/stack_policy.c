@@ -222,7 +222,8 @@ const char * __init arch_stack_policy_cannot_grow(void)
 	return NULL;
 }
 
-unsigned long arch_stack_policy_remaining(void)
+/* Slow path of stack_remaining(): on whatever stack; 0 if that is not known. */
+unsigned long stack_policy_remaining(void)
 {
 	unsigned long sp = current_stack_pointer, seen = 0;
 	struct stack_info info;
@@ -231,6 +232,7 @@ unsigned long arch_stack_policy_remaining(void)
 		return 0;
 	return sp - (unsigned long)info.begin;
 }
+EXPORT_SYMBOL_GPL(stack_policy_remaining);
 
 /* Of a stack that is full from boot, and zero where nothing was pushed yet. */
 unsigned long arch_stack_policy_irq_used(unsigned int cpu)

@@ -403,11 +403,30 @@ static bool in_overflow_fault(const struct pt_regs *regs)
 	return regs->sp - bottom < EXCEPTION_STKSZ;
 }
 
+/* What stack_ensure() and stack_remaining() answer in an NMI, on its own stack. */
+static struct asked {
+	int cpu, small, more;
+	unsigned long remaining;
+	bool asked;
+} asked = { .cpu = -1 };
+
+static void ask_in_nmi(void)
+{
+	asked.remaining = stack_remaining();
+	asked.small = stack_ensure(256, 0);
+	asked.more = stack_ensure(EXCEPTION_STKSZ, 0);
+	WRITE_ONCE(asked.asked, true);
+}
+
 static int handle_nmi(unsigned int type, struct pt_regs *regs)
 {
 	int cpu = smp_processor_id();
 	struct rig *rig = READ_ONCE(nmi_rig);
 
+	if (cpu == READ_ONCE(asked.cpu) && !asked.asked) {
+		ask_in_nmi();
+		return NMI_HANDLED;
+	}
 	if (rig && rig->cpu == cpu && rig->handled != rig->raised) {
 		rig->handled++;
 		return NMI_HANDLED;
@@ -896,6 +915,27 @@ static void two_stacks_grow_fully(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, worst->left, KSTACK_RESERVE - 10);
 }
 
+/*
+ * That stack lies above all threads' stacks, and has less than they: what is below the
+ * thread's says nothing about it.
+ */
+static void ensure_in_an_nmi(struct kunit *test)
+{
+	bool done;
+
+	asked.asked = false;
+	WRITE_ONCE(asked.cpu, get_cpu());
+	__apic_send_IPI(asked.cpu, NMI_VECTOR);
+	put_cpu();
+	read_poll_timeout(READ_ONCE, done, done, 20000, REFILL_US, false, asked.asked);
+	WRITE_ONCE(asked.cpu, -1);
+	KUNIT_ASSERT_TRUE(test, done);
+	KUNIT_EXPECT_GT(test, asked.remaining, 256);
+	KUNIT_EXPECT_LT(test, asked.remaining, EXCEPTION_STKSZ);
+	KUNIT_EXPECT_EQ(test, asked.small, 0);
+	KUNIT_EXPECT_EQ(test, asked.more, -EOVERFLOW);
+}
+
 /* After all that: every reserve is full, and none was ever below its floor. */
 static void reserve_is_full_again(struct kunit *test)
 {
@@ -948,6 +988,7 @@ static struct kunit_case stack_policy_x86_cases[] = {
 	KUNIT_CASE_SLOW(wake_up_under_lock),
 	KUNIT_CASE_SLOW(foreign_stack),
 	KUNIT_CASE_SLOW(two_stacks_grow_fully),
+	KUNIT_CASE(ensure_in_an_nmi),
 	KUNIT_CASE_SLOW(reserve_is_full_again),
 	{}
 };
