@@ -19,8 +19,10 @@ build_image()
 	cp "$top/harness/init" "$root/init"
 	cp /bin/busybox "$root/bin/"
 	copy_with_libs "$(command -v bpftool || echo /usr/sbin/bpftool)" "$root"
-	copy_with_libs "$(command -v mkfs.xfs || echo /usr/sbin/mkfs.xfs)" "$root"
-	local test
+	local test program
+	for program in mkfs.xfs mkfs.erofs dmsetup ip; do
+		copy_with_libs "$(command -v $program || echo /usr/sbin/$program)" "$root"
+	done
 	for test in stack_policy_test overflow_test trim_test wake_test recover_test caller_test; do
 		gcc -std=gnu11 -O2 -Wall -static -pthread -I"$tests" -I"$src/tools/include" \
 			-o "$root/bin/$test" "$tests/stack_policy/$test.c"
@@ -38,6 +40,9 @@ build_image()
 	gcc -O2 -w -static -include "$src/include/uapi/linux/taskstats.h" \
 		-o "$root/bin/getdelays" "$src/tools/accounting/getdelays.c"
 	copy_modules "$root"
+	# What the kernel loads by itself where it is asked for.
+	make_kernel INSTALL_MOD_PATH="$root" INSTALL_MOD_STRIP=1 modules_install
+	ln -s bin "$root/sbin"
 	pack "$root" > "$out/initramfs.gz"
 }
 
