@@ -299,7 +299,8 @@ void kstack_account_exit(struct kstack *ks)
  * kstack_grow - map pages below the lowest mapped one
  * @ks: the stack this runs on, or on top of which a fault happened
  * @to: address that has to be mapped afterwards
- * @gfp: for what the reserve does not have; 0 in a fault, which cannot allocate
+ * @gfp: for what the reserve does not have; 0 where nothing can be allocated or
+ *	charged: in a fault, or in any context
  * @cause: for the statistics
  *
  * Takes the pages from the reserve first: an allocator wants stack itself, and
@@ -311,7 +312,8 @@ void kstack_account_exit(struct kstack *ks)
 int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 		enum kstack_cause cause)
 {
-	unsigned long low;
+	unsigned long low, first = kstack_low(ks);
+	int ret = 0;
 
 	if (to < kstack_top(ks) - ks->limit) {
 		this_cpu_inc(ks->stats->failed_limit);
@@ -325,7 +327,7 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 			kstack_note_low(ks);
 			continue;
 		}
-		page = kstack_reserve_take(gfp);
+		page = kstack_reserve_take(cause == KSTACK_ENSURE || cause == KSTACK_CLASS);
 		/* Not on the stack that is too short: reclaim, a failure's report. */
 		if (!page && gfp)
 			page = alloc_page((gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL |
@@ -333,23 +335,29 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 					  __GFP_ZERO | __GFP_NOWARN);
 		if (!page) {
 			this_cpu_inc(ks->stats->failed_nomem);
-			return -ENOMEM;
+			if (low == first)
+				return -ENOMEM;
+			ret = -ENOMEM;
+			break;
 		}
 		if (!kstack_install(ks, low - PAGE_SIZE, page))
 			kstack_reserve_put(page);
 		kstack_note_low(ks);
 	}
-	ks->grows[cause]++;
-	this_cpu_inc(ks->stats->grows[cause]);
+	if (!ret) {
+		ks->grows[cause]++;
+		this_cpu_inc(ks->stats->grows[cause]);
+	}
 	if (gfp) {
 		kstack_charge_growth(ks);
 		kstack_trim_soon(ks);
 	} else {
+		guard(preempt)();
 		kstack_charge_later(ks);
-		/* Also for the record, even where no page was taken. */
+		/* Also for a fault's record, even where no page was taken. */
 		kstack_refill_surely();
 	}
-	return 0;
+	return ret;
 }
 
 /* Without a node it is the memory policy of current that says where. */

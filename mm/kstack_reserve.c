@@ -221,8 +221,9 @@ static void kstack_refill_work_fn(struct kthread_work *work)
 }
 
 /*
- * A page. Any context. xchg, because a fault may take the same slot meanwhile. Half of
- * them are not for @spare: who can do without leaves them to who cannot.
+ * A page. Any context. xchg, because a fault may take the same slot meanwhile. The
+ * lower half is not for @spare: who can do without leaves it to who cannot, and who
+ * cannot takes it last.
  */
 struct page *kstack_reserve_take(bool spare)
 {
@@ -230,7 +231,7 @@ struct page *kstack_reserve_take(bool spare)
 	unsigned int i;
 
 	preempt_disable();
-	for (i = spare ? KSTACK_RESERVE / 2 : 0; i < KSTACK_RESERVE && !page; i++)
+	for (i = KSTACK_RESERVE; i-- > (spare ? KSTACK_RESERVE / 2 : 0) && !page; )
 		page = xchg(this_cpu_ptr(&kstack_reserve[i]), NULL);
 	if (page)
 		kstack_note_taken();

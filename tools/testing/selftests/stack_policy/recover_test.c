@@ -145,6 +145,8 @@ TEST_F(recover, who_can_allocate_leaves_half_of_the_reserve)
 	ASSERT_OK(spit(FAIL_REFILL "verbose", "0"));
 	ASSERT_OK(spit(FAIL_REFILL "times", "-1"));
 	ASSERT_OK(spit(FAIL_REFILL "probability", "100"));
+	/* That takes four pages, and not of the half that is left. */
+	EXPECT_EQ(0, overflow_on(0));
 	for (int i = 0; i < OVERFLOWS; i++)
 		EXPECT_EQ(0, write_on(0, MODULE "ensure", "28000"));
 	EXPECT_EQ(RESERVE_PAGES / 2, reserve(0, " pages="));
