@@ -30,7 +30,8 @@ unsigned long stack_policy_remaining(void);
 /**
  * stack_ensure - ask for stack before it is needed
  * @bytes: how many bytes below the current stack pointer the caller may use
- * @gfp: how to allocate if the per-CPU reserve does not have the pages
+ * @gfp: how to allocate if the per-CPU reserve does not have the pages; 0: not
+ *	at all, and charge them later, in any context
  *
  * Two compares when the memory is there already, and a third one with a constant
  * if @bytes is none. What it grows by is charged to the memcg of the thread, or
@@ -45,7 +46,7 @@ unsigned long stack_policy_remaining(void);
  * that stack. Who may run there has no use for a failure: go on as on a kernel
  * whose stacks do not grow.
  *
- * Context: any where memory may be allocated with @gfp.
+ * Context: Any where memory may be allocated with @gfp.
  * Return: 0, -ENOMEM, or -EOVERFLOW if the class limit, or the end of another
  *	stack, is in the way.
  */
@@ -55,6 +56,22 @@ static __always_inline int stack_ensure(size_t bytes, gfp_t gfp)
 		   current_stack_pointer - bytes >= current->stack_low))
 		return 0;
 	return stack_policy_ensure(bytes, gfp);
+}
+
+/**
+ * stack_want - ask for stack, and go on without
+ * @bytes: as for stack_ensure()
+ * @gfp: the same
+ *
+ * For who has no other way. What overflows then is caught.
+ *
+ * Context: As stack_ensure(). On another stack than the thread's, nothing.
+ */
+static __always_inline void stack_want(size_t bytes, gfp_t gfp)
+{
+	if (on_thread_stack() && unlikely(bytes >= THREAD_SIZE ||
+					  current_stack_pointer - bytes < current->stack_low))
+		stack_policy_ensure(bytes, gfp);
 }
 
 /**
@@ -165,6 +182,7 @@ static inline int stack_ensure(size_t bytes, gfp_t gfp)
 {
 	return 0;
 }
+static inline void stack_want(size_t bytes, gfp_t gfp) { }
 /* A macro: not every architecture has current_stack_pointer. */
 #define stack_remaining() \
 	(current_stack_pointer - (unsigned long)task_stack_page(current))

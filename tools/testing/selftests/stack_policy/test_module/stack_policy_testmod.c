@@ -37,6 +37,7 @@
 #define FRAME_WORDS	40
 #define BIG_MAX		4096
 #define CLOSED_US	1000
+#define CHARGED		256	/* pages */
 #define NAP_MORE	4096
 #define NAP_ROOM	2048	/* what it takes to sleep */
 
@@ -236,6 +237,32 @@ static int grow_for_set(void *data, u64 unused)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(grow_for_fops, NULL, grow_for_set, "%llu\n");
 #endif
+
+/* Memory that the writer's group is charged for, which reclaims as much. */
+static bool charge_pages(void)
+{
+	struct page *page, *pages = NULL;
+	unsigned int nr = 0;
+
+	while (nr < CHARGED && (page = alloc_page(GFP_KERNEL_ACCOUNT))) {
+		page->private = (unsigned long)pages;
+		pages = page;
+		nr++;
+	}
+	while ((page = pages)) {
+		pages = (struct page *)page->private;
+		page->private = 0;
+		__free_page(page);
+	}
+	return nr == CHARGED;
+}
+
+/* Somebody down there who does not know what an allocation takes. */
+static int charge_set(void *data, u64 bytes)
+{
+	return use_stack(0, bytes, charge_pages) ? 0 : -ENOMEM;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(charge_fops, NULL, charge_set, "%llu\n");
 
 /* Sleep, and right after that need more. */
 static bool nap(void)
@@ -486,6 +513,7 @@ static int __init testmod_init(void)
 	debugfs_create_file("interrupt", 0200, dir, NULL, &interrupt_fops);
 	debugfs_create_file("ensure", 0600, dir, NULL, &ensure_fops);
 	debugfs_create_file("deep", 0600, dir, NULL, &deep_fops);
+	debugfs_create_file("charge", 0200, dir, NULL, &charge_fops);
 	debugfs_create_file("nap", 0200, dir, NULL, &nap_fops);
 	debugfs_create_file("later", 0600, dir, NULL, &later_fops);
 	debugfs_create_file("hold", 0200, dir, NULL, &hold_fops);
