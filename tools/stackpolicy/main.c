@@ -24,8 +24,8 @@ static bool debug;
 static bool failed_in_json;
 
 static const struct object * const objects[] = {
-	&class_object, &thread_object, &memory_object, &trace_object, &analyze_object,
-	&metrics_object, &feature_object,
+	&class_object, &thread_object, &memory_object, &trace_object, &ensure_object,
+	&analyze_object, &metrics_object, &feature_object,
 };
 
 static const struct {
@@ -42,7 +42,7 @@ static const struct {
 	[OPT_PID]	= { "pid", "PID", "only threads of this process" },
 	[OPT_PLOT]	= { "plot", "FILE", "write an SVG picture" },
 	[OPT_RECURSE]	= { "recurse", "N", "follow up to N calls back into a cycle" },
-	[OPT_SAVE]	= { "save", "FILE", "write the table there, for /etc/sysctl.d" },
+	[OPT_SAVE]	= { "save", "FILE", "write it there, to be there after a reboot" },
 	[OPT_SORT]	= { "sort", "KEY", "order by mapped, high, grows or pid" },
 	[OPT_TOP]	= { "top", "N", "only the first N" },
 	[OPT_WITHOUT]	= { "without", "NAMES", "do not follow calls to these functions" },

@@ -56,7 +56,7 @@ struct object {
 };
 
 extern const struct object class_object, thread_object, memory_object, trace_object,
-	analyze_object, metrics_object, feature_object;
+	ensure_object, analyze_object, metrics_object, feature_object;
 
 /* Where JSON goes; NULL: plain text is wanted. */
 extern json_writer_t *json;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # A kernel without the policy: one line, and status 1.
 for command in "class show" "class set task limit=32" "class reset" "thread show" "thread watch" \
-	"memory show" "metrics" "feature probe"; do
+	"memory show" "metrics" "feature probe" "ensure list"; do
 	check "$(echo "$command" | tr ' =' '__')" 1 "has no stack policy \(CONFIG_STACK_POLICY\)" \
 		"$tool $command"
 done

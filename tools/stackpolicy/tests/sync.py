@@ -14,7 +14,8 @@ import sys
 import tempfile
 
 # Files whose JSON a page documents, if it is not OBJECT.c alone.
-SOURCES = {"": ["main.c"], "trace": ["trace.c", "report.c"]}
+SOURCES = {"": ["main.c"], "trace": ["trace.c", "report.c"],
+           "ensure": ["ensure.c", "suggest.c"]}
 # A name of a field that is no string there, and what finds the strings that it can be.
 INDIRECT = {
     ("class.c", "fields[i].name"): r"(?<!define )\b(?:ONE|ALL)\((\w+)\)",
