@@ -17,7 +17,7 @@ tool=stackpolicy folder=tool
 record_chains()
 {
 	local name
-	boot chains 1800 kunit.enable=1 kunit.filter_glob=stack_policy_record || :
+	patches=yes boot chains 1800 kunit.enable=1 kunit.filter_glob=stack_policy_record || :
 	for name in overflows deepest; do
 		tr -d '\r' < "$out/chains.results" |
 			sed -n "/^# BEGIN $name/,/^# END/{/^#/!p}" > "$out/$name.trace"
@@ -111,6 +111,7 @@ others()
 {
 	record_chains
 	boot tool 3600 tool=$tool || :
+	patches=yes boot patch 3600 tool=$tool kunit.enable=1 kunit.filter_glob=stack_policy_trim || :
 	boot variant 3600 kunit.enable=1 "kunit.filter_glob=stack_policy_*" pti=on nokaslr \
 		no5lvl fred=on pci=nomsi || :
 	step "test stackpolicy's analysis" host_tests analyze observed
@@ -164,7 +165,8 @@ some()
 	dumps)
 		dumps
 		exec python3 ./verdict.py "$out" "$rc" dumps ;;
-	class | thread | memory | trace | nofeature)
+	class | thread | memory | trace | ensure | nofeature)
+		[ "$name" != ensure ] || patches=yes
 		boot some 5400 "tool=$tool" "what=/tests/run.sh,$name" || rc=$? ;;
 	analyze | observed)
 		[ "$name" = analyze ] || record_chains

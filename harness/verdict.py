@@ -42,6 +42,7 @@ RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
                     "stack_policy_report", "stack_policy_trim", "stack_policy_wake",
                     "stack_policy_x86"),
            "tool": (),
+           "patch": ("stack_policy_trim",),
            "variant": ("stack_policy_trim", "stack_policy_x86"),
            "some": (),
            "sleep": (),
@@ -59,6 +60,7 @@ RESULTS = {"test": ("stack_policy", "stack_policy_dump", "stack_policy_record",
 GROUPS = {"test": ("table", "maps", "stack", "overflow", "trim", "wake", "recover",
                    "caller"),
           "tool": ("class", "thread", "memory", "trace", "nofeature"),
+          "patch": ("trim", "ensure"),
           "variant": ("trim", "overflow"),
           "stress": (),
           "some": (),
@@ -431,7 +433,7 @@ def check_tests(verdict, what="test"):
     """make test: all its boots, and what needs none."""
     verdict.results("host")
     verdict.console("chains")
-    for boot in ("test", "tool", "variant"):
+    for boot in ("test", "tool", "patch", "variant"):
         verdict.results(boot)
         verdict.console(boot)
         if boot == "test":

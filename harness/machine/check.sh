@@ -158,6 +158,17 @@ livepatch()
 	return 1
 }
 
+# What is saved is there after a boot, which is when the unit is started. Of a function that nobody
+# calls: see patches= in harness/boot.sh.
+ensures_are_restored()
+{
+	stackpolicy ensure add kernel_restart 8000 && stackpolicy ensure save &&
+		stackpolicy ensure flush && systemctl enable --now stackpolicy-ensure.service &&
+		stackpolicy ensure list | grep "^kernel_restart *8000$" &&
+		systemctl restart stackpolicy-ensure.service &&
+		stackpolicy ensure list | grep "^kernel_restart *8000$"
+}
+
 # To a newer build, which keeps what runs; then without it, and nothing of it stays.
 package_upgrades()
 {
@@ -172,6 +183,7 @@ package_upgrades()
 package_is_removed()
 {
 	dpkg -r stackpolicy && systemctl daemon-reload || return
+	! bpftool prog show | grep stack_ensure || return
 	! systemctl is-active stackpolicy-metrics.timer || return
 	dpkg -P stackpolicy && ! find /usr /etc /lib /var/lib -xdev -name '*stackpolicy*' | grep -v /dpkg/ || return
 	# The policy stays: it is the kernel's.
@@ -202,6 +214,7 @@ if [ -e /proc/sys/kernel/stack_policy ]; then
 	check man_page man -w stackpolicy-class
 	check completion completes
 	check metrics_are_read metrics_are_read
+	check ensures_are_restored ensures_are_restored
 	check sleepers_give_back sleepers_give_back
 	echo "# after boot: $(counted threads) threads, $(counted grows_fault) overflows, KernelStack $(
 		sed -n 's/KernelStack: *//p' /proc/meminfo)"
@@ -218,6 +231,8 @@ if [ -e /proc/sys/kernel/stack_policy ]; then
 	echo "# at the end: $(counted threads) threads, $(counted grows_fault) overflows, $(
 		counted late_starts) late starts, KernelStack $(
 		sed -n 's/KernelStack: *//p' /proc/meminfo)"
+	# For whom a big stack would be.
+	stackpolicy thread show --class kthread --sort high --top 20 | sed 's/^/# /'
 	[[ $cmdline != *stack_policy=conservative* ]] || check no_overflow overflows_are 0
 	check package_upgrades package_upgrades
 	check package_is_removed package_is_removed
