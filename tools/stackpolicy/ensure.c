@@ -333,7 +333,7 @@ static int is_pin(const struct dirent *entry)
 typedef bool (*each_pin_fn)(const char *name, void *data);
 
 /* @each of those that are there. Return: false after an error. */
-static bool for_each_pin(each_pin_fn each, void *data)
+static bool walk_pins(each_pin_fn each, void *data)
 {
 	struct dirent **names;
 	int i, nr = scandir(PINS, &names, is_pin, alphasort);
@@ -380,7 +380,7 @@ static int ensure_list(int argc, char **argv)
 		jsonw_start_array(json);
 	else
 		printf("%-40s %6s\n", "FUNCTION", "BYTES");
-	ok = for_each_pin(list_one, NULL);
+	ok = walk_pins(list_one, NULL);
 	if (json)
 		jsonw_end_array(json);
 	return ok ? DONE : FAILED;
@@ -417,7 +417,7 @@ static int ensure_remove(int argc, char **argv)
 
 static int ensure_flush(int argc, char **argv)
 {
-	return available() && for_each_pin(remove_one, NULL) ? DONE : FAILED;
+	return available() && walk_pins(remove_one, NULL) ? DONE : FAILED;
 }
 
 static bool save_one(const char *name, void *data)
@@ -444,7 +444,7 @@ static int ensure_save(int argc, char **argv)
 	if (!available() || !replace_open(&file, argc ? argv[0] : SAVED))
 		return FAILED;
 	ensure_write_header(file.file);
-	if (for_each_pin(save_one, file.file))
+	if (walk_pins(save_one, file.file))
 		return replace_commit(&file) ? DONE : FAILED;
 	replace_abort(&file);
 	return FAILED;
