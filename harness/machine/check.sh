@@ -183,6 +183,11 @@ package_upgrades()
 package_is_removed()
 {
 	dpkg -r stackpolicy && systemctl daemon-reload || return
+	# A program goes a moment after its last reference.
+	for _ in $(seq 30); do
+		bpftool prog show | grep stack_ensure || break
+		sleep 1
+	done
 	! bpftool prog show | grep stack_ensure || return
 	! systemctl is-active stackpolicy-metrics.timer || return
 	dpkg -P stackpolicy && ! find /usr /etc /lib /var/lib -xdev -name '*stackpolicy*' | grep -v /dpkg/ || return

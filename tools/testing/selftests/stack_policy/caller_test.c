@@ -12,7 +12,6 @@
 #include <linux/compiler.h>
 #include <linux/falloc.h>
 #include <linux/keyctl.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,7 +38,6 @@
 #define WRITERS	3
 #define BLOCKS	5000
 #define BLOCK	1024
-#define LAYERS	4
 #define DEVICES	200
 #define TUNNELS	6
 
