@@ -106,7 +106,7 @@ static void clean_up(void)
 	spit(PROBES, "-:caller/caller_split");
 	spit(PROBES, "-:caller/caller_worker");
 	clear_trace();
-	system("{ for i in 6 5 4 3 2 1; do umount /mnt/layer$i; rmdir /mnt/layer$i; done;"
+	system("{ for i in 7 6 5 4 3 2 1; do umount /mnt/layer$i; rmdir /mnt/layer$i; done;"
 	       " for i in $(dmsetup ls | sed -n 's/^nested\\([0-9]*\\).*/\\1/p' | sort -rn); do"
 	       " " DMSETUP " remove nested$i; done;"
 	       " for i in 6 5 4 3 2 1; do /bin/ip link del tunnel$i; done; /bin/ip link del bottom;"
@@ -297,11 +297,21 @@ static int mount_overlay(int layer)
 	return mount("overlay", where, "overlay", 0, options) ? -errno : 0;
 }
 
+static int mount_ecryptfs(int lower, int layer)
+{
+	char what[64], where[64];
+
+	snprintf(what, sizeof(what), "/mnt/layer%d", lower);
+	snprintf(where, sizeof(where), "/mnt/layer%d", layer);
+	return mount(what, where, "ecryptfs", 0, "ecryptfs_sig=" SIGNATURE ",ecryptfs_cipher=aes,"
+		     "ecryptfs_key_bytes=16,ecryptfs_passthrough") ? -errno : 0;
+}
+
 /* EROFS in a file on XFS, which is no layer, and four that are: overlayfs, and eCryptfs. */
 static int stack_file_systems(void)
 {
 	int err = system("mkdir /tmp/tree && cp /bin/busybox /tmp/tree/ &&"
-			 " for i in 1 2 3 4 5 6; do mkdir -p /mnt/layer$i " FOLDER "/upper$i "
+			 " for i in 1 2 3 4 5 6 7; do mkdir -p /mnt/layer$i " FOLDER "/upper$i "
 			 FOLDER "/work$i; done &&"
 			 " for i in $(seq 50); do mkdir -p /tmp/tree/a/b/$i &&"
 			 " echo $i > /tmp/tree/a/b/$i/file; done &&"
@@ -314,10 +324,7 @@ static int stack_file_systems(void)
 	/* Who waits for a key that is linked waits for the keyring of the session. */
 	checked(syscall(SYS_keyctl, KEYCTL_LINK, KEY_SPEC_USER_KEYRING,
 			KEY_SPEC_SESSION_KEYRING));
-	if (checked(add_key()) ||
-	    checked(mount("/mnt/layer4", "/mnt/layer5", "ecryptfs", 0,
-			  "ecryptfs_sig=" SIGNATURE ",ecryptfs_cipher=aes,"
-			  "ecryptfs_key_bytes=16,ecryptfs_passthrough")))
+	if (checked(add_key()) || checked(mount_ecryptfs(4, 5)))
 		return -1;
 	return system("echo secret > /mnt/layer5/secret");
 }
@@ -398,6 +405,9 @@ TEST_F(caller, file_systems_four_deep)
 	ASSERT_OK(spit(TABLE, "task=8/32"));
 	ASSERT_EQ(0, in_child(write_there, "/mnt/layer4"));
 	ASSERT_EQ(-EINVAL, mount_overlay(6));
+	/* Nor any on eCryptfs that is on one. */
+	ASSERT_OK(mount_ecryptfs(2, 6));
+	ASSERT_EQ(-EINVAL, mount_overlay(7));
 }
 
 /* A device of its own. Return: its number, or -errno. */
