@@ -33,7 +33,6 @@
 struct function {
 	__u32	id;
 	int	btf_fd;		/* of its module, 0: the kernel itself */
-	char	module[MODULE_MAX];
 };
 
 static struct btf *kernel_btf(void)
@@ -82,7 +81,6 @@ static bool find_in_modules(const char *name, struct function *f)
 		if (found > 0) {
 			f->id = found;
 			f->btf_fd = fd;
-			snprintf(f->module, sizeof(f->module), "%s", module);
 			return true;
 		}
 		close(fd);
@@ -113,8 +111,8 @@ static void release(struct function *f)
 static const char *traceable(void)
 {
 	static char *text;
+	size_t room = 0;
 	FILE *file;
-	size_t room;
 
 	if (text)
 		return text;

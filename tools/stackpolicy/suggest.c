@@ -118,8 +118,6 @@ static bool suggest(const struct events *e, struct suggestion *s)
 	}
 	for (i = 0; i < e->nr; i++) {
 		const struct event *event = &e->event[i];
-		struct place *place;
-		unsigned int bytes;
 		int frame;
 
 		if (!event->fault)
@@ -130,18 +128,14 @@ static bool suggest(const struct events *e, struct suggestion *s)
 			s->without++;
 			continue;
 		}
-		place = place_of(s, &event->frames[frame]);
-		place->overflows++;
-		bytes = needs(event, depth_at(event, frame));
-		if (bytes > place->bytes)
-			place->bytes = bytes;
+		place_of(s, &event->frames[frame])->overflows++;
 	}
 	return true;
 }
 
 /*
- * An overflow deeper down may have happened on stack that one further out made: who asks there
- * asks for all of it.
+ * How much: for all overflows with that function in their chain. One deeper down may have
+ * happened on stack that one further out made: who asks there asks for all of it.
  */
 static void cover(const struct events *e, struct suggestion *s)
 {
