@@ -95,25 +95,6 @@ check up_to_the_limit 0 "" "[ $(faults) -eq $before ] && [ $(asked) -gt $asked ]
 $tool ensure flush
 $tool class reset
 
-# What cannot be had as a whole is charged and given back all the same.
-fail=/sys/kernel/debug/fail_kstack_refill
-if [ -d $fail ]; then
-	for setting in verbose=0 times=-1 probability=100; do
-		echo ${setting#*=} > $fail/${setting%=*}
-	done
-	$tool ensure add vfs_getattr 28000
-	for _ in 1 2 3 4 5 6; do
-		stat / > /dev/null
-	done
-	$tool ensure flush
-	echo 0 > $fail/probability
-	left=$(for _ in $(seq 60); do
-		$tool -j class show | jq 'map(.stats.uncharged_kb) | add'
-		[ "$($tool -j class show | jq 'map(.stats.uncharged_kb) | add')" -gt 0 ] || break
-		sleep 1
-	done | tail -n 1)
-	check charged_in_part 0 "" "[ $left -eq 0 ]"
-fi
 check suggest_nothing 0 "^FUNCTION +BYTES +OVERFLOWS\$" \
 	"printf 'stackpolicy-trace 1\\nrelease x\\nbuild_id 00\\nlost 0\\n' | $tool ensure suggest -"
 check suggest_not_a_recording 1 "^Error: /proc/version" "$tool ensure suggest /proc/version"
