@@ -372,6 +372,9 @@ def check_conservative(verdict):
     verdict.console("conservative")
     verdict.expect("conservative_is_a_profile", "conservative" in results, f"{results}")
     verdict.expect("conservative_trims_sleepers", trimmed and trimmed[0] > 100, f"{trimmed}")
+    verdict.expect("conservative_runs_who_asks",
+                   any(re.fullmatch(r"ok \d+ caller.nothing_overflows", line) for line in results),
+                   f"{results}")
     verdict.expect("conservative_never_faults", "overflows: 0" in results, f"{results}")
 
 

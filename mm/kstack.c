@@ -320,6 +320,11 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 		return -EOVERFLOW;
 	}
 
+	if (cause == KSTACK_ENSURE && kstack_ensure_fails(gfp)) {
+		this_cpu_inc(ks->stats->failed_nomem);
+		return -ENOMEM;
+	}
+
 	while ((low = kstack_low(ks)) > to) {
 		struct page *page;
 

@@ -50,8 +50,10 @@ void kstack_reserve_put(struct page *page);
 struct page *kstack_reserve_take_last(void);
 #ifdef CONFIG_FAIL_KSTACK_REFILL
 bool kstack_refill_fails(void);
+bool kstack_ensure_fails(gfp_t gfp);
 #else
 static inline bool kstack_refill_fails(void) { return false; }
+static inline bool kstack_ensure_fails(gfp_t gfp) { return false; }
 #endif
 
 /* kstack_trim.c */

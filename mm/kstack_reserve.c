@@ -61,6 +61,14 @@ bool kstack_refill_fails(void)
 	return should_fail(&fail_kstack_refill, PAGE_SIZE);
 }
 
+static DECLARE_FAULT_ATTR(fail_stack_ensure);
+
+/* As if there were no memory for who asks in time. In any context nothing can be printed. */
+bool kstack_ensure_fails(gfp_t gfp)
+{
+	return should_fail_ex(&fail_stack_ensure, PAGE_SIZE, gfp ? 0 : FAULT_NOWARN);
+}
+
 /* As if it were raised where there are none any more. */
 static bool lose_interrupts;
 
@@ -83,7 +91,8 @@ static int __init fail_kstack_refill_debugfs(void)
 	if (IS_ERR(dir))
 		return PTR_ERR(dir);
 	debugfs_create_bool("lose_interrupts", 0600, dir, &lose_interrupts);
-	return 0;
+	dir = fault_create_debugfs_attr("fail_stack_ensure", NULL, &fail_stack_ensure);
+	return PTR_ERR_OR_ZERO(dir);
 }
 late_initcall(fail_kstack_refill_debugfs);
 #else

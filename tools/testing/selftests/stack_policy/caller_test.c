@@ -34,6 +34,7 @@
 #define ZRAM	"/tmp/caller.zram"
 #define DMSETUP	"DM_DISABLE_UDEV=1 dmsetup"
 #define PROBES	TRACING "kprobe_events"
+#define FAIL	"/sys/kernel/debug/fail_stack_ensure/"
 #define SPAN	32768UL
 #define WRITERS	3
 #define BLOCKS	5000
@@ -90,6 +91,17 @@ static unsigned long long overflows(void)
 	return class_stats(TASK).grows_fault + class_stats(KTHREAD).grows_fault;
 }
 
+/* Look at who asked, and whether it was in time? Not where a test is about all of them. */
+static bool each_asks = true;
+
+/* The one that was there before all tests: with another profile they are of that. */
+static char table[256];
+
+static void __attribute__((constructor)) keep_table(void)
+{
+	snprintf(table, sizeof(table), "%.255s", slurp(TABLE));
+}
+
 FIXTURE(caller)
 {
 	unsigned long long overflows;
@@ -101,7 +113,8 @@ FIXTURE(caller)
 /* Whatever there is of it: a test that failed or took too long has left it. */
 static void clean_up(void)
 {
-	spit(TABLE, "default");
+	spit(FAIL "probability", "0");
+	spit(TABLE, table);
 	spit(TRACING "events/caller/enable", "0");
 	spit(PROBES, "-:caller/caller_split");
 	spit(PROBES, "-:caller/caller_worker");
@@ -334,6 +347,8 @@ static int asked_in_time(void)
 {
 	fprintf(stderr, "# a process has used %ld bytes of stack\n",
 		number(MINE, "high_water_bytes"));
+	if (!each_asks)
+		return 0;
 	return number(MINE, "grows_ensure:") > 0 && !number(MINE, "grows_fault:") ? 0 : -1;
 }
 
@@ -413,13 +428,18 @@ TEST_F(caller, file_systems_four_deep)
 /* A device of its own. Return: its number, or -errno. */
 static int start_zram(const char *size)
 {
+	const char *added;
 	char path[64];
 	int nr;
 
-	system("modprobe zram; cat /sys/class/zram-control/hot_add > " ZRAM);
-	if (!isdigit((unsigned char)*slurp(ZRAM)))
+	system("modprobe zram");
+	/* Whoever reads that adds one. */
+	added = slurp("/sys/class/zram-control/hot_add");
+	if (!added || !isdigit((unsigned char)*added))
 		return -ENODEV;
-	nr = atoi(slurp(ZRAM));
+	nr = atoi(added);
+	snprintf(path, sizeof(path), "echo %d >> " ZRAM, nr);
+	system(path);
 	snprintf(path, sizeof(path), "/sys/block/zram%d/disksize", nr);
 	return spit(path, size) ?: nr;
 }
@@ -441,28 +461,35 @@ static int allocate_deep(const char *bytes)
 		return -1;
 	fprintf(stderr, "# from %s bytes a process has used %ld in reclaim\n", bytes,
 		number(MINE, "high_water_bytes"));
-	return number(MINE, "grows_fault:") ? -1 : 0;
+	return each_asks && number(MINE, "grows_fault:") ? -1 : 0;
+}
+
+/* From @least to 10000 bytes deep. Return: whether one failed. */
+static int reclaim(int least)
+{
+	int nr = start_zram("64M"), failed = 0;
+	char text[128];
+
+	snprintf(text, sizeof(text), "mkswap /dev/zram%d > /dev/null && swapon /dev/zram%d", nr,
+		 nr);
+	if (checked(nr) < 0 || system(text))
+		return -1;
+	spit(CGROUP "cgroup.subtree_control", "+memory");
+	if (mkdir(GROUP, 0755) || checked(spit(GROUP "memory.max", "16M")))
+		return -1;
+	for (int used = least; used <= 10000; used += 1000) {
+		snprintf(text, sizeof(text), "%d", used);
+		failed |= in_child(allocate_deep, text);
+	}
+	return failed;
 }
 
 /* Reclaim, to zram, by whoever has not much left. */
 TEST_F(caller, reclaim_asks)
 {
 	unsigned long long grows = class_stats(TASK).grows_ensure;
-	char text[128];
-	int nr;
 
-	nr = start_zram("64M");
-	ASSERT_OK(nr);
-	snprintf(text, sizeof(text), "mkswap /dev/zram%d > /dev/null && swapon /dev/zram%d", nr,
-		 nr);
-	ASSERT_EQ(0, system(text));
-	spit(CGROUP "cgroup.subtree_control", "+memory");
-	ASSERT_OK(mkdir(GROUP, 0755));
-	ASSERT_OK(spit(GROUP "memory.max", "16M"));
-	for (int used = 3000; used <= 10000; used += 1000) {
-		snprintf(text, sizeof(text), "%d", used);
-		ASSERT_EQ(0, in_child(allocate_deep, text));
-	}
+	ASSERT_EQ(0, reclaim(3000));
 	/* Whoever had less than 8 kB left. */
 	ASSERT_LE(grows + 6, class_stats(TASK).grows_ensure);
 }
@@ -559,6 +586,56 @@ TEST_F(caller, tunnels_in_tunnels)
 	sent = sent_bytes();
 	ASSERT_EQ(0, in_child(send_packets, NULL));
 	ASSERT_LE(sent + 10 * 1000, sent_bytes());
+}
+
+/* One after the other, whatever the sizes are. Return: how many failed. */
+static int all_loads(void)
+{
+	int failed = 0, zram;
+
+	each_asks = false;
+	failed += !!writers(allocate);
+	failed += stack_file_systems() || in_child(look_around, "/mnt/layer5") ||
+		  in_child(write_there, "/mnt/layer4");
+	failed += !!reclaim(3000);
+	zram = start_zram("1M");
+	failed += checked(zram) < 0 || nest_devices(zram) ||
+		  in_child(use_device, "/dev/mapper/nested" STR(DEVICES));
+	failed += nest_tunnels() || in_child(send_packets, NULL);
+	return failed;
+}
+
+static bool has_all_programs(void)
+{
+	return !system("modprobe dm-mod && dmsetup version > /dev/null && command -v mkfs.erofs"
+		       " > /dev/null");
+}
+
+/* With the sizes that there are, and each caller in its place. */
+TEST_F_TIMEOUT(caller, nothing_overflows, 600)
+{
+	if (!has_all_programs())
+		SKIP(return, "no dmsetup or no mkfs.erofs");
+	ASSERT_EQ(0, all_loads());
+	fprintf(stderr, "# overflows: %llu\n", overflows() - self->overflows);
+	ASSERT_EQ(self->overflows, overflows());
+}
+
+/* As if nobody asked: what is caught then. Nothing of it fails. */
+TEST_F_TIMEOUT(caller, what_does_not_ask_overflows, 600)
+{
+	if (!has_all_programs())
+		SKIP(return, "no dmsetup or no mkfs.erofs");
+	if (access(FAIL "probability", W_OK))
+		SKIP(return, "kernel without CONFIG_FAIL_KSTACK_REFILL");
+	/* Frames of a debugging kernel may take them past what stock has. */
+	spit("/dev/kmsg", "stack_policy: overflow allowed in caller_test\n");
+	spit(FAIL "verbose", "0");
+	ASSERT_OK(spit(FAIL "times", "-1"));
+	ASSERT_OK(spit(FAIL "probability", "100"));
+	ASSERT_EQ(0, all_loads());
+	fprintf(stderr, "# overflows: %llu\n", overflows() - self->overflows);
+	ASSERT_LT(self->overflows, overflows());
 }
 
 TEST_HARNESS_MAIN
