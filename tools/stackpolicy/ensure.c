@@ -508,7 +508,7 @@ static const struct command commands[] = {
 	{ "add", "FUNCTION BYTES", 0, 2, 2, ensure_add },
 	{ "remove", "FUNCTION", 0, 1, 1, ensure_remove },
 	{ "flush", NULL, 0, 0, 0, ensure_flush },
-	{ "suggest", "FILE", OPT(SAVE), 1, 1, ensure_suggest },
+	{ "suggest", "[FILE]", OPT(SAVE), 0, 1, ensure_suggest },
 	{ "save", "[FILE]", 0, 0, 1, ensure_save },
 	{ "restore", "[FILE]", 0, 0, 1, ensure_restore },
 	{ }

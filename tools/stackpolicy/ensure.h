@@ -8,7 +8,7 @@
 
 #include "events.h"
 
-/* Places for "add", from a recording. */
+/* Places for "add", from a recording, or from what the kernel remembers. */
 int ensure_suggest(int argc, char **argv);
 
 /* Does this machine tell us which functions can be traced, and is this one of them? */

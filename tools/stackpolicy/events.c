@@ -36,7 +36,7 @@ struct event *events_add(struct events *e)
 		e->event = more;
 		e->room = room;
 	}
-	e->event[e->nr] = (struct event){ .number = e->nr };
+	e->event[e->nr] = (struct event){ .number = e->nr, .times = 1 };
 	return &e->event[e->nr++];
 }
 
@@ -217,8 +217,7 @@ static bool parse_line(struct events *e, const char *line, bool *ended)
 		sscanf(line, "build_id %40[0-9a-f]%n", e->build_id, &at) == 1) && !line[at];
 }
 
-/* Names end up on terminals and in JSON. */
-static void make_printable(char *line)
+void events_make_printable(char *line)
 {
 	for (; *line; line++)
 		if (*line < ' ' || *line > '~')
@@ -243,7 +242,7 @@ bool events_read(const char *path, struct events *e)
 		nr++;
 		ok = line[len] == '\n';
 		line[len] = '\0';
-		make_printable(line);
+		events_make_printable(line);
 		if (nr == 1) {
 			ok = ok && !strcmp(line, MAGIC);
 			if (!ok)

@@ -57,6 +57,7 @@ struct event {
 	unsigned int		from, to, limit;
 	int			ret;		/* of stack_ensure() */
 	size_t			number;		/* in the order of the recording */
+	unsigned long		times;		/* how many overflows it stands for */
 	unsigned int		nr_frames;
 	struct event_frame	*frames;
 };
@@ -86,6 +87,10 @@ struct event_frame *event_add_frame(struct events *e, struct event *event,
 				    const char *function, const char *module);
 /* Return: false after an error, that names the line. */
 bool events_read(const char *path, struct events *e);
+/* The same from the running kernel's memory of them. */
+bool events_read_sites(struct events *e);
+/* Names end up on terminals and in JSON. */
+void events_make_printable(char *line);
 void events_write(FILE *file, const struct events *e);
 void events_free(struct events *e);
 

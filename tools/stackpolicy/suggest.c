@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackpolicy ensure suggest: from a recording of overflows, where to ask for how much, so
- * that none of these chains overflows again.
+ * stackpolicy ensure suggest: from overflows, recorded or remembered by the kernel, where to
+ * ask for how much, so that none of these chains overflows again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,13 +20,13 @@
 struct place {
 	const char	*function, *module;
 	unsigned int	bytes;
-	unsigned int	overflows;
+	unsigned long	overflows;
 };
 
 struct suggestion {
 	struct place	*places;
 	size_t		nr;
-	unsigned int	overflows, without;	/* all, and those that no place was found for */
+	unsigned long	overflows, without;	/* all, and those that no place was found for */
 };
 
 /* What a thread of that class has before it overflows for the first time. */
@@ -122,13 +122,13 @@ static bool suggest(const struct events *e, struct suggestion *s)
 
 		if (!event->fault)
 			continue;
-		s->overflows++;
+		s->overflows += event->times;
 		frame = find_place(e, event);
 		if (frame < 0) {
-			s->without++;
+			s->without += event->times;
 			continue;
 		}
-		place_of(s, &event->frames[frame])->overflows++;
+		place_of(s, &event->frames[frame])->overflows += event->times;
 	}
 	return true;
 }
@@ -180,7 +180,7 @@ static void print(const struct suggestion *s)
 		const struct place *p = &s->places[i];
 
 		if (!json) {
-			printf("%-40s %6u %9u%s%s%s\n", p->function, p->bytes, p->overflows,
+			printf("%-40s %6u %9lu%s%s%s\n", p->function, p->bytes, p->overflows,
 			       *p->module ? " [" : "", p->module, *p->module ? "]" : "");
 			continue;
 		}
@@ -215,7 +215,7 @@ int ensure_suggest(int argc, char **argv)
 	int ret = FAILED;
 	struct events e;
 
-	if (!events_read(argv[0], &e))
+	if (argc ? !events_read(argv[0], &e) : !events_read_sites(&e))
 		return FAILED;
 	if (suggest(&e, &s)) {
 		cover(&e, &s);
@@ -224,7 +224,7 @@ int ensure_suggest(int argc, char **argv)
 		if (!ensure_knows_functions())
 			p_info("Note: only root can see which of them can be traced");
 		if (s.without)
-			p_info("Note: %u of %u overflows have no function to ask in that is entered "
+			p_info("Note: %lu of %lu overflows have no function to ask in that is entered "
 			       "with %u bytes left", s.without, s.overflows, ASKING);
 		ret = !opt[OPT_SAVE] || save(&s, opt[OPT_SAVE]) ? DONE : FAILED;
 	}

@@ -72,6 +72,15 @@ check suggest 0 "^recurse_set +[0-9]+ +[1-9][0-9]* \\[stack_policy_testmod\\]\$"
 json suggest_json '.[0][0] | .function == "recurse_set" and .bytes > 17000 and .bytes < 21000 and
 	.module == "stack_policy_testmod" and .overflows > 0' "$tool -j ensure suggest $tmp/circle"
 check suggest_saves 0 "^recurse_set [0-9]+\$" "cat $tmp/saved"
+# The same without a recording: the kernel remembers. More threads than ours may have overflowed.
+check suggest_from_sites 0 "^recurse_set +[0-9]+ +[1-9][0-9]* \\[stack_policy_testmod\\]\$" \
+	"$tool ensure suggest"
+json suggest_from_sites_json '.[0][] | select(.function == "recurse_set") | .bytes > 17000 and
+	.bytes < 21000 and .overflows > 0' "$tool -j ensure suggest"
+check suggest_without_debugfs 1 "^Error: /sys/kernel/debug/stack_policy/sites: No such file.*mount -t debugfs" \
+	"unshare -m sh -c 'umount /sys/kernel/debug && $tool ensure suggest'"
+check suggest_by_nobody 1 "^Error: /sys/kernel/debug/stack_policy/sites: Permission denied" \
+	"$nobody $tool ensure suggest"
 check restore 0 "" "$tool ensure restore $tmp/saved"
 before=$(faults) asked=$(asked)
 go_deep
