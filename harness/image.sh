@@ -30,8 +30,9 @@ build_image()
 	copy_with_libs "$O/tool/stackpolicy" "$root"
 	copy_with_libs "$O/tool-asan/stackpolicy" "$root" stackpolicy_asan
 	copy_with_libs "$(command -v jq)" "$root"
-	# Busybox has one too, which cannot change the user.
+	# Busybox has them too, but cannot change the user, or have cgroups of its own.
 	copy_with_libs "$(command -v setpriv)" "$root" util_setpriv
+	copy_with_libs "$(command -v unshare)" "$root" util_unshare
 	mkdir -p "$root/tests" && cp "$src"/tools/stackpolicy/tests/*.sh "$root/tests/"
 	gcc -std=gnu11 -O2 -static -pthread -o "$root/bin/threads" "$src/tools/stackpolicy/tests/threads.c"
 	ln "$root/bin/threads" "$root/bin/hostile_name"
@@ -69,6 +70,7 @@ build_bench_image()
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp,lib/modules}
 	cp "$top/harness/init" "$root/init"
 	cp /bin/busybox "$dir/loads.sh" "$root/bin/"
+	copy_with_libs "$O/tool/stackpolicy" "$root"
 	for program in mkfs.xfs mkfs.ext4 hackbench stress-ng; do
 		copy_with_libs "$(command -v $program || echo /usr/sbin/$program)" "$root"
 	done
@@ -76,5 +78,7 @@ build_bench_image()
 	tar -C "$O/stock/include" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
 		-cf "$root/headers.tar" linux
 	copy_modules "$root"
+	make_kernel INSTALL_MOD_PATH="$root" INSTALL_MOD_STRIP=1 modules_install
+	ln -s bin "$root/sbin"
 	pack "$root" > "$1"
 }

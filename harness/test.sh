@@ -165,8 +165,8 @@ some()
 	dumps)
 		dumps
 		exec python3 ./verdict.py "$out" "$rc" dumps ;;
-	class | thread | memory | trace | ensure | nofeature)
-		[ "$name" != ensure ] || patches=yes
+	class | thread | memory | trace | ensure | assign | nofeature)
+		case $name in ensure | assign) patches=yes ;; esac
 		boot some 5400 "tool=$tool" "what=/tests/run.sh,$name" || rc=$? ;;
 	analyze | observed)
 		[ "$name" = analyze ] || record_chains

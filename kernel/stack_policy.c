@@ -19,6 +19,7 @@
 #include <linux/stack_policy.h>
 #include <linux/string.h>
 #include <linux/sysctl.h>
+#include <linux/task_work.h>
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/stack_policy.h>
@@ -37,6 +38,7 @@ static const char * const class_names[] = {
 	[STACK_CLASS_KVM_VCPU]		= "kvm-vcpu",
 	[STACK_CLASS_USER_WORKER]	= "user-worker",
 	[STACK_CLASS_IRQ]		= "irq",
+	[STACK_CLASS_TASK_BIG]		= "task-big",
 };
 static_assert(ARRAY_SIZE(class_names) == STACK_CLASS_MAX);
 
@@ -51,6 +53,7 @@ static const struct stack_policy_table default_table = { {
 	[STACK_CLASS_KVM_VCPU]		= { RESERVE_KB, RESERVE_KB },
 	[STACK_CLASS_USER_WORKER]	= { 12, RESERVE_KB },
 	[STACK_CLASS_IRQ]		= { RESERVE_KB, RESERVE_KB },
+	[STACK_CLASS_TASK_BIG]		= { RESERVE_KB, RESERVE_KB },
 } };
 
 /* From the start what a stock kernel gives: nothing that lives there needs to grow. */
@@ -61,6 +64,7 @@ static const struct stack_policy_table conservative_table = { {
 	[STACK_CLASS_KVM_VCPU]		= { RESERVE_KB, RESERVE_KB },
 	[STACK_CLASS_USER_WORKER]	= { STOCK_KB, RESERVE_KB },
 	[STACK_CLASS_IRQ]		= { RESERVE_KB, RESERVE_KB },
+	[STACK_CLASS_TASK_BIG]		= { RESERVE_KB, RESERVE_KB },
 } };
 
 /* And no more than that, and nothing is taken. A tag is a promise all the same. */
@@ -71,6 +75,7 @@ static const struct stack_policy_table static_table = { {
 	[STACK_CLASS_KVM_VCPU]		= { STOCK_KB, STOCK_KB },
 	[STACK_CLASS_USER_WORKER]	= { STOCK_KB, STOCK_KB },
 	[STACK_CLASS_IRQ]		= { RESERVE_KB, RESERVE_KB },
+	[STACK_CLASS_TASK_BIG]		= { RESERVE_KB, RESERVE_KB },
 } };
 
 /* Tables with a name. */
@@ -377,6 +382,8 @@ static enum stack_class classify(const struct kernel_clone_args *args)
 	return STACK_CLASS_TASK;
 }
 
+static void join_wanted_class(struct callback_head *head);
+
 int stack_policy_alloc(struct task_struct *tsk, int node,
 		       const struct kernel_clone_args *args)
 {
@@ -387,6 +394,9 @@ int stack_policy_alloc(struct task_struct *tsk, int node,
 	if (args->idle)
 		row = full_row;
 	tsk->stack_class = class;
+	tsk->stack_class_wanted = class;
+	tsk->stack_class_queued = false;
+	init_task_work(&tsk->stack_class_work, join_wanted_class);
 	tsk->stack_class_fork = 0;
 	return kstack_alloc(tsk, node, kstack_size(row), &stats[class]);
 }
@@ -453,7 +463,7 @@ struct task_struct *kthread_create_flags_on_node(int (*threadfn)(void *data),
 }
 EXPORT_SYMBOL_GPL(kthread_create_flags_on_node);
 
-int stack_policy_set_class(enum stack_class class)
+static int join_class(enum stack_class class, gfp_t gfp)
 {
 	struct stack_policy_entry row = row_here(class);
 	u8 old = current->stack_class;
@@ -462,14 +472,65 @@ int stack_policy_set_class(enum stack_class class)
 	might_sleep();
 	if (old == class)
 		return 0;
-	ret = kstack_populate_current(kstack_size(row), &stats[class]);
+	ret = kstack_populate_current(kstack_size(row), gfp, &stats[class]);
 	if (ret)
 		return ret;
 	current->stack_class = class;
 	trace_stack_class_change(old, class, kstack_mapped(current->kstack));
 	return 0;
 }
+
+int stack_policy_set_class(enum stack_class class)
+{
+	return join_class(class, THREADINFO_GFP);
+}
 EXPORT_SYMBOL_GPL(stack_policy_set_class);
+
+/* One that a user thread can be told to be in: what the thread is does not depend on it. */
+static bool can_be_wanted(enum stack_class class)
+{
+	return class == STACK_CLASS_TASK || class == STACK_CLASS_TASK_BIG;
+}
+
+/* task_work: current is on its way to user mode, or exits. It can do without. */
+static void join_wanted_class(struct callback_head *head)
+{
+	u8 wanted;
+
+	/* First: what is wanted from here on is queued again. */
+	xchg(&current->stack_class_queued, false);
+	/* It may have become a vCPU's meanwhile. */
+	if (current->flags & PF_EXITING || !can_be_wanted(current->stack_class))
+		return;
+	wanted = READ_ONCE(current->stack_class_wanted);
+	/* Nobody is killed for it, and it is not tried again. */
+	if (join_class(wanted, THREADINFO_GFP | __GFP_NORETRY | __GFP_NOWARN))
+		cmpxchg(&current->stack_class_wanted, wanted, current->stack_class);
+	else if (kstack_mapped(current->kstack) > current->kstack->populate)
+		kstack_trim_soon(current->kstack);
+}
+
+/*
+ * Have @task join @class by itself, on its way to user mode: there it can allocate the
+ * memory, and is charged for it. A new thread comes by there before anything else. Any
+ * context.
+ */
+int stack_policy_want_class(struct task_struct *task, enum stack_class class)
+{
+	if (!can_be_wanted(class))
+		return -EINVAL;
+	if (task->flags & PF_KTHREAD || !can_be_wanted(READ_ONCE(task->stack_class)))
+		return -EOPNOTSUPP;
+	WRITE_ONCE(task->stack_class_wanted, class);
+	if (xchg(&task->stack_class_queued, true))
+		return 0;
+	if (task_work_add(task, &task->stack_class_work, TWA_NONE)) {
+		WRITE_ONCE(task->stack_class_queued, false);
+		return -ESRCH;
+	}
+	set_tsk_thread_flag(task, TIF_NOTIFY_RESUME);
+	return 0;
+}
 
 int stack_policy_ensure(size_t bytes, gfp_t gfp)
 {

@@ -2,7 +2,8 @@
 /*
  * What the policy (stack_policy.c) offers its neighbours: to the BPF maps
  * (stack_policy_map.c) rows of the table, through the same validation as the
- * sysctl, and sums of the counters; to the record (stack_policy_record.c) whether
+ * sysctl, and sums of the counters; to BPF programs (stack_policy_kfunc.c) the class of a
+ * thread; to the record (stack_policy_record.c) whether
  * an overflow may be survived; to the report (stack_policy_report.c) names.
  * stack_policy_trim.c gives it how deep the threads are, the record gives the
  * report what to print.
@@ -17,6 +18,7 @@
 
 const struct stack_policy_entry *stack_policy_row(enum stack_class class);
 int stack_policy_set_row(enum stack_class class, const struct stack_policy_entry *row);
+int stack_policy_want_class(struct task_struct *task, enum stack_class class);
 void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *sum);
 bool stack_policy_always_full(void);
 bool stack_policy_settle(struct task_struct *task);

@@ -243,6 +243,27 @@ static void kthread_worker_class(struct kunit *test)
 	kthread_destroy_worker(worker);
 }
 
+/* Only what a user thread may be, and only for user threads. */
+static void wanted_class_is_a_user_threads(struct kunit *test)
+{
+	struct task_struct *const tasks[] = { current, &init_task };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(tasks); i++) {
+		u8 class = tasks[i]->stack_class;
+
+		KUNIT_EXPECT_EQ(test, stack_policy_want_class(tasks[i], STACK_CLASS_TASK_BIG),
+				-EOPNOTSUPP);
+		KUNIT_EXPECT_EQ(test, stack_policy_want_class(tasks[i], STACK_CLASS_TASK),
+				-EOPNOTSUPP);
+		KUNIT_EXPECT_EQ(test, stack_policy_want_class(tasks[i], STACK_CLASS_MAX), -EINVAL);
+		KUNIT_EXPECT_EQ(test, stack_policy_want_class(tasks[i], STACK_CLASS_IRQ), -EINVAL);
+		KUNIT_EXPECT_EQ(test, stack_policy_want_class(tasks[i], STACK_CLASS_KVM_VCPU),
+				-EINVAL);
+		KUNIT_EXPECT_EQ(test, tasks[i]->stack_class, class);
+	}
+}
+
 static int ensure_fn(void *data)
 {
 	struct seen *seen = data;
@@ -532,6 +553,7 @@ static struct kunit_case stack_policy_cases[] = {
 	KUNIT_CASE(table_fits_its_text),
 	KUNIT_CASE(row_update),
 	KUNIT_CASE(class_selection),
+	KUNIT_CASE(wanted_class_is_a_user_threads),
 	KUNIT_CASE(kthread_classes),
 	KUNIT_CASE(kthread_worker_class),
 	KUNIT_CASE(ensure_grows),

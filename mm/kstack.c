@@ -470,17 +470,19 @@ void kstack_set_size(struct kstack *ks, struct kstack_size size)
 /**
  * kstack_populate_current - give the running thread a stack of another size
  * @size: from now on; what is mapped beyond that stays
+ * @gfp: for what it lacks
  * @stats: where to count the stack from now on
  *
  * Context: may sleep.
  * Return: 0, or -ENOMEM and nothing has changed.
  */
-int kstack_populate_current(struct kstack_size size, struct kstack_stats __percpu *stats)
+int kstack_populate_current(struct kstack_size size, gfp_t gfp,
+			    struct kstack_stats __percpu *stats)
 {
 	struct kstack *ks = current->kstack;
 	unsigned long flags;
 
-	if (kstack_populate(ks, size.populate, NUMA_NO_NODE, THREADINFO_GFP)) {
+	if (kstack_populate(ks, size.populate, NUMA_NO_NODE, gfp)) {
 		this_cpu_inc(ks->stats->failed_nomem);
 		return -ENOMEM;
 	}
@@ -607,7 +609,8 @@ static bool kstack_to_cache(struct kstack *ks)
 {
 	unsigned int i;
 
-	if (kstack_mapped(ks) != ks->populate || kstack_listed(ks))
+	/* One that has joined another class has another size than those that are created. */
+	if (ks->grows[KSTACK_CLASS] || kstack_mapped(ks) != ks->populate || kstack_listed(ks))
 		return false;
 	for (i = 0; i < NR_CACHED; i++) {
 		if (!this_cpu_cmpxchg(kstack_cache[i], NULL, ks))

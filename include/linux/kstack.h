@@ -176,7 +176,8 @@ int kstack_alloc(struct task_struct *tsk, int node, struct kstack_size size,
 		 struct kstack_stats __percpu *stats);
 void kstack_account_exit(struct kstack *ks);
 void kstack_free(struct kstack *ks);
-int kstack_populate_current(struct kstack_size size, struct kstack_stats __percpu *stats);
+int kstack_populate_current(struct kstack_size size, gfp_t gfp,
+			    struct kstack_stats __percpu *stats);
 int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 		enum kstack_cause cause);
 unsigned long kstack_low(const struct kstack *ks);

@@ -8,6 +8,7 @@
 
 #include <bpf/bpf.h>
 
+#include "assign.h"
 #include "main.h"
 #include "stacks.h"
 
@@ -339,6 +340,8 @@ static const struct command commands[] = {
 	{ "set", "NAME [populate=KB] [limit=KB] [sleepers=WHAT]", OPT(SAVE), 2, 4, class_set },
 	{ "profile", "[PROFILE]", 0, 0, 1, class_profile },
 	{ "reset", NULL, 0, 0, 0, class_reset },
+	{ "assign", "NAME", OPT(CGROUP), 1, 1, class_assign },
+	{ "assigned", NULL, 0, 0, 0, class_assigned },
 	{ }
 };
 

@@ -5,13 +5,11 @@
  * system, and stays when this program ends.
  */
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <linux/magic.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -19,11 +17,10 @@
 
 #include "ensure.h"
 #include "main.h"
+#include "programs.h"
 #include "stacks.h"
 
-#define BPFFS		"/sys/fs/bpf"
-#define OURS		BPFFS "/stackpolicy"
-#define PINS		OURS "/ensure"
+#define PINS		"ensure"
 #define KFUNC		"bpf_stack_ensure"
 #define SAVED_FOLDER	"/etc/stackpolicy"
 #define SAVED		SAVED_FOLDER "/ensure"
@@ -34,15 +31,6 @@ struct function {
 	__u32	id;
 	int	btf_fd;		/* of its module, 0: the kernel itself */
 };
-
-static struct btf *kernel_btf(void)
-{
-	static struct btf *btf;
-
-	if (!btf)
-		btf = btf__load_vmlinux_btf();
-	return libbpf_get_error(btf) ? NULL : btf;
-}
 
 static int find_in(const struct btf *btf, const char *name)
 {
@@ -69,11 +57,11 @@ static bool find_in_modules(const char *name, struct function *f)
 		found = -ENOENT;
 		if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.kernel_btf &&
 		    strcmp(module, "vmlinux")) {
-			btf = btf__load_from_kernel_by_id_split(id, kernel_btf());
+			btf = btf__load_from_kernel_by_id_split(id, programs_btf());
 			if (!libbpf_get_error(btf)) {
 				found = find_in(btf, name);
 				/* What is below is the kernel's own. */
-				if (found > 0 && (__u32)found < btf__type_cnt(kernel_btf()))
+				if (found > 0 && (__u32)found < btf__type_cnt(programs_btf()))
 					found = -ENOENT;
 				btf__free(btf);
 			}
@@ -93,12 +81,12 @@ static bool find_function(const char *name, struct function *f)
 	int id;
 
 	*f = (struct function){};
-	id = kernel_btf() ? find_in(kernel_btf(), name) : -ENOENT;
+	id = programs_btf() ? find_in(programs_btf(), name) : -ENOENT;
 	if (id > 0) {
 		f->id = id;
 		return true;
 	}
-	return kernel_btf() && find_in_modules(name, f);
+	return programs_btf() && find_in_modules(name, f);
 }
 
 static void release(struct function *f)
@@ -147,32 +135,13 @@ bool ensure_can_add(const char *name)
 
 bool ensure_knows_functions(void)
 {
-	return !geteuid() && kernel_btf() && traceable();
+	return !geteuid() && programs_btf() && traceable();
 }
 
 /* Return: false after an error. */
 static bool available(void)
 {
-	struct statfs fs;
-
-	if (!stacks_there())
-		return false;
-	if (geteuid()) {
-		p_err("this is for root");
-		return false;
-	}
-	if (statfs(BPFFS, &fs) || fs.f_type != BPF_FS_MAGIC) {
-		p_err("no BPF file system: mount -t bpf bpf " BPFFS);
-		return false;
-	}
-	if (!kernel_btf()) {
-		p_err("this kernel has no type information (CONFIG_DEBUG_INFO_BTF)");
-		return false;
-	}
-	if (find_in(kernel_btf(), KFUNC) > 0)
-		return true;
-	p_err("this kernel has no " KFUNC "()");
-	return false;
+	return stacks_there() && programs_available(KFUNC);
 }
 
 static bool is_name(const char *name)
@@ -202,22 +171,13 @@ static bool parse(const char *name, const char *arg, unsigned long *bytes)
 	return false;
 }
 
-static bool make_folders(void)
-{
-	if ((mkdir(OURS, 0700) && errno != EEXIST) || (mkdir(PINS, 0700) && errno != EEXIST)) {
-		p_err(PINS ": %s", strerror(errno));
-		return false;
-	}
-	return true;
-}
-
 /* @log: what the kernel says about it, or NULL. */
 static int load(const struct function *f, unsigned long bytes, char *log, size_t size)
 {
 	struct bpf_insn code[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_1, .imm = bytes },
 		{ .code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_KFUNC_CALL,
-		  .imm = find_in(kernel_btf(), KFUNC) },
+		  .imm = find_in(programs_btf(), KFUNC) },
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0 },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
@@ -249,15 +209,14 @@ static void complain(const char *name, const struct function *f, unsigned long b
 }
 
 /* Return: false after an error. */
-static bool add(const char *name, unsigned long bytes)
+static bool add(int folder, const char *name, unsigned long bytes)
 {
-	char path[sizeof(PINS) + FUNCTION_MAX + 1];
+	char path[PROGRAMS_PATH_MAX];
 	int program = -1, link = -1;
 	struct function f;
 	bool ok = false;
 
-	snprintf(path, sizeof(path), PINS "/%s", name);
-	if (!access(path, F_OK)) {
+	if (!faccessat(folder, name, F_OK, 0)) {
 		p_err("%s: there is one already; remove it first", name);
 		return false;
 	}
@@ -270,10 +229,11 @@ static bool add(const char *name, unsigned long bytes)
 		link = bpf_link_create(program, 0, BPF_TRACE_FENTRY, NULL);
 	if (program < 0 || link < 0) {
 		complain(name, &f, bytes, errno);
-	} else if (make_folders()) {
+	} else {
+		programs_path(path, folder, name);
 		ok = !bpf_obj_pin(link, path);
 		if (!ok)
-			p_err("%s: %s", path, strerror(errno));
+			p_err("%s: %s", name, strerror(errno));
 	}
 	if (link >= 0)
 		close(link);
@@ -300,60 +260,22 @@ static unsigned long bytes_of(int program)
 }
 
 /* Of the pin of that name; 0 after an error. */
-static unsigned long pinned_bytes(const char *name)
+static unsigned long pinned_bytes(int folder, const char *name)
 {
-	char path[sizeof(PINS) + NAME_MAX + 1];
-	struct bpf_link_info info = {};
-	__u32 len = sizeof(info);
-	unsigned long bytes = 0;
-	int link, program = -1;
+	__u32 id = programs_id(folder, name);
+	int program = id ? bpf_prog_get_fd_by_id(id) : -1;
+	unsigned long bytes = program < 0 ? 0 : bytes_of(program);
 
-	snprintf(path, sizeof(path), PINS "/%s", name);
-	link = bpf_obj_get(path);
-	if (link >= 0 && !bpf_obj_get_info_by_fd(link, &info, &len))
-		program = bpf_prog_get_fd_by_id(info.prog_id);
-	if (program >= 0)
-		bytes = bytes_of(program);
 	if (!bytes)
-		p_err("%s: %s", path, link < 0 ? strerror(errno) : "is not of stackpolicy");
+		p_err("%s: what is pinned there is not of stackpolicy", name);
 	if (program >= 0)
 		close(program);
-	if (link >= 0)
-		close(link);
 	return bytes;
 }
 
-static int is_pin(const struct dirent *entry)
+static bool list_one(int folder, const char *name, void *data)
 {
-	return entry->d_name[0] != '.';
-}
-
-typedef bool (*each_pin_fn)(const char *name, void *data);
-
-/* @each of those that are there. Return: false after an error. */
-static bool walk_pins(each_pin_fn each, void *data)
-{
-	struct dirent **names;
-	int i, nr = scandir(PINS, &names, is_pin, alphasort);
-	bool ok = true;
-
-	if (nr < 0) {
-		if (errno == ENOENT)
-			return true;
-		p_err(PINS ": %s", strerror(errno));
-		return false;
-	}
-	for (i = 0; i < nr; i++) {
-		ok &= each(names[i]->d_name, data);
-		free(names[i]);
-	}
-	free(names);
-	return ok;
-}
-
-static bool list_one(const char *name, void *data)
-{
-	unsigned long bytes = pinned_bytes(name);
+	unsigned long bytes = pinned_bytes(folder, name);
 
 	if (!bytes)
 		return false;
@@ -368,6 +290,19 @@ static bool list_one(const char *name, void *data)
 	return true;
 }
 
+/* All of them, of which there may be none. Return: false after an error. */
+static bool walk(programs_each_fn each, void *data)
+{
+	int folder = programs_open(PINS, false);
+	bool ok;
+
+	if (folder < 0)
+		return folder == PROGRAMS_NONE;
+	ok = programs_walk(folder, each, data);
+	close(folder);
+	return ok;
+}
+
 static int ensure_list(int argc, char **argv)
 {
 	bool ok;
@@ -378,7 +313,7 @@ static int ensure_list(int argc, char **argv)
 		jsonw_start_array(json);
 	else
 		printf("%-40s %6s\n", "FUNCTION", "BYTES");
-	ok = walk_pins(list_one, NULL);
+	ok = walk(list_one, NULL);
 	if (json)
 		jsonw_end_array(json);
 	return ok ? DONE : FAILED;
@@ -387,40 +322,54 @@ static int ensure_list(int argc, char **argv)
 static int ensure_add(int argc, char **argv)
 {
 	unsigned long bytes;
+	int folder;
+	bool ok;
 
 	if (!parse(argv[0], argv[1], &bytes))
 		return USAGE;
-	return available() && add(argv[0], bytes) ? DONE : FAILED;
+	folder = available() ? programs_open(PINS, true) : -1;
+	if (folder < 0)
+		return FAILED;
+	ok = add(folder, argv[0], bytes);
+	close(folder);
+	return ok ? DONE : FAILED;
 }
 
-static bool remove_one(const char *name, void *data)
+static bool remove_one(int folder, const char *name, void *data)
 {
-	char path[sizeof(PINS) + NAME_MAX + 1];
-
-	snprintf(path, sizeof(path), PINS "/%s", name);
-	if (!unlink(path))
+	if (folder >= 0 && !unlinkat(folder, name, 0))
 		return true;
-	p_err("%s: %s", name, errno == ENOENT ? "nobody asks for stack there" : strerror(errno));
+	p_err("%s: %s", name, folder == PROGRAMS_NONE || errno == ENOENT ?
+	      "nobody asks for stack there" : strerror(errno));
 	return false;
 }
 
 static int ensure_remove(int argc, char **argv)
 {
+	int folder;
+	bool ok;
+
 	if (!is_name(argv[0])) {
 		p_err("'%s' is no name of a function", argv[0]);
 		return USAGE;
 	}
-	return available() && remove_one(argv[0], NULL) ? DONE : FAILED;
+	folder = available() ? programs_open(PINS, false) : -1;
+	if (folder == -1)
+		return FAILED;
+	ok = remove_one(folder, argv[0], NULL);
+	if (folder >= 0)
+		close(folder);
+	return ok ? DONE : FAILED;
 }
 
 static int ensure_flush(int argc, char **argv)
 {
-	return available() && walk_pins(remove_one, NULL) ? DONE : FAILED;
+	return available() && walk(remove_one, NULL) ? DONE : FAILED;
 }
 
-static bool save_one(const char *name, void *data)
+static bool save_one(int folder, const char *name, void *data)
 {
-	unsigned long bytes = pinned_bytes(name);
+	unsigned long bytes = pinned_bytes(folder, name);
 
 	return bytes && fprintf(data, "%s %lu\n", name, bytes) > 0;
 }
@@ -442,25 +391,22 @@ static int ensure_save(int argc, char **argv)
 	if (!available() || !replace_open(&file, argc ? argv[0] : SAVED))
 		return FAILED;
 	ensure_write_header(file.file);
-	if (walk_pins(save_one, file.file))
+	if (walk(save_one, file.file))
 		return replace_commit(&file) ? DONE : FAILED;
 	replace_abort(&file);
 	return FAILED;
 }
 
 /* In the place of what may be there. Return: false after an error. */
-static bool set(const char *name, unsigned long bytes)
+static bool set(int folder, const char *name, unsigned long bytes)
 {
-	char path[sizeof(PINS) + FUNCTION_MAX + 1];
-
-	snprintf(path, sizeof(path), PINS "/%s", name);
-	if (!access(path, F_OK)) {
-		if (pinned_bytes(name) == bytes)
+	if (!faccessat(folder, name, F_OK, 0)) {
+		if (pinned_bytes(folder, name) == bytes)
 			return true;
-		if (!remove_one(name, NULL))
+		if (!remove_one(folder, name, NULL))
 			return false;
 	}
-	return add(name, bytes);
+	return add(folder, name, bytes);
 }
 
 /* Those that can be, with a word about each that cannot. */
@@ -471,6 +417,7 @@ static int ensure_restore(int argc, char **argv)
 	unsigned int at = 0;
 	bool ok = true;
 	FILE *file;
+	int folder;
 
 	if (!available())
 		return FAILED;
@@ -479,7 +426,8 @@ static int ensure_restore(int argc, char **argv)
 		p_err("%s: %s", path, strerror(errno));
 		return FAILED;
 	}
-	while (fgets(line, sizeof(line), file)) {
+	folder = programs_open(PINS, true);
+	while (folder >= 0 && fgets(line, sizeof(line), file)) {
 		unsigned long bytes;
 		int found;
 
@@ -490,7 +438,7 @@ static int ensure_restore(int argc, char **argv)
 		if (found != 2) {
 			p_err("%s, line %u: FUNCTION BYTES is wanted", path, at);
 			ok = false;
-		} else if (!parse(name, number, &bytes) || !set(name, bytes)) {
+		} else if (!parse(name, number, &bytes) || !set(folder, name, bytes)) {
 			ok = false;
 		}
 	}
@@ -498,9 +446,11 @@ static int ensure_restore(int argc, char **argv)
 		p_err("%s: %s", path, strerror(errno));
 		ok = false;
 	}
+	if (folder >= 0)
+		close(folder);
 	if (file != stdin)
 		fclose(file);
-	return ok ? DONE : FAILED;
+	return ok && folder >= 0 ? DONE : FAILED;
 }
 
 static const struct command commands[] = {

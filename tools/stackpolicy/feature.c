@@ -7,9 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <bpf/btf.h>
-
 #include "main.h"
+#include "programs.h"
 #include "stacks.h"
 
 #define TRACEFS		"/sys/kernel/tracing"
@@ -42,16 +41,11 @@ static enum answer has_map(const char *name)
 }
 
 /* Is it among what the kernel's types tell of? */
-static enum answer has_kfunc(void)
+static enum answer has_kfunc(const char *name)
 {
-	struct btf *btf = btf__load_vmlinux_btf();
-	int id;
-
-	if (libbpf_get_error(btf))
+	if (!programs_btf())
 		return errno == EACCES || errno == EPERM ? HIDDEN : NO;
-	id = btf__find_by_name_kind(btf, "bpf_stack_ensure", BTF_KIND_FUNC);
-	btf__free(btf);
-	return id > 0 ? YES : NO;
+	return btf__find_by_name_kind(programs_btf(), name, BTF_KIND_FUNC) > 0 ? YES : NO;
 }
 
 /*
@@ -147,8 +141,10 @@ static int feature_probe(int argc, char **argv)
 	report("stats_map", "BPF map stack_stats", has_map("stack_stats"), "CONFIG_BPF_SYSCALL=y");
 	report("btf", "types for bpftool (BTF)", exists("/sys/kernel/btf/vmlinux"),
 	       "CONFIG_DEBUG_INFO_BTF=y");
-	report("kfunc", "asking for stack by BPF programs", has_kfunc(),
+	report("kfunc", "asking for stack by BPF programs", has_kfunc("bpf_stack_ensure"),
 	       "CONFIG_BPF_SYSCALL=y and CONFIG_DEBUG_INFO_BTF=y");
+	report("kfunc_class", "classes by BPF programs", has_kfunc("bpf_stack_set_class"),
+	       "the same");
 	report("tracepoints", "tracepoints stack_policy:*", exists(TRACEFS "/events/stack_policy"),
 	       "CONFIG_TRACEPOINTS=y, and mount -t tracefs tracefs " TRACEFS);
 	report("sites", "overflows by site, in debugfs", exists(DEBUGFS "/stack_policy/sites"),

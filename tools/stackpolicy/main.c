@@ -31,6 +31,7 @@ static const struct object * const objects[] = {
 static const struct {
 	const char *name, *arg, *about;
 } options[] = {
+	[OPT_CGROUP]	= { "cgroup", "PATH", "threads below this one" },
 	[OPT_CLASS]	= { "class", "CLASS", "of this class; for analyze also POPULATE/LIMIT" },
 	[OPT_COUNT]	= { "count", "N", "stop after N times" },
 	[OPT_EDGES]	= { "edges", "FILE", "calls that were observed, from 'trace record'" },

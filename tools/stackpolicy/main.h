@@ -21,6 +21,7 @@ enum exit_code {
 
 /* The options that belong to a command; what each of them takes is in main.c. */
 enum option_id {
+	OPT_CGROUP,
 	OPT_CLASS,
 	OPT_COUNT,
 	OPT_EDGES,

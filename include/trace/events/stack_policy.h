@@ -19,6 +19,7 @@ TRACE_DEFINE_ENUM(STACK_CLASS_KTHREAD_BIG);
 TRACE_DEFINE_ENUM(STACK_CLASS_KVM_VCPU);
 TRACE_DEFINE_ENUM(STACK_CLASS_USER_WORKER);
 TRACE_DEFINE_ENUM(STACK_CLASS_IRQ);
+TRACE_DEFINE_ENUM(STACK_CLASS_TASK_BIG);
 
 #define show_stack_class(class)						\
 	__print_symbolic(class,						\
@@ -27,7 +28,8 @@ TRACE_DEFINE_ENUM(STACK_CLASS_IRQ);
 		{ STACK_CLASS_KTHREAD_BIG,	"kthread-big" },	\
 		{ STACK_CLASS_KVM_VCPU,		"kvm-vcpu" },		\
 		{ STACK_CLASS_USER_WORKER,	"user-worker" },	\
-		{ STACK_CLASS_IRQ,		"irq" })
+		{ STACK_CLASS_IRQ,		"irq" },		\
+		{ STACK_CLASS_TASK_BIG,		"task-big" })
 
 /*
  * current asked for stack; @ret as stack_ensure() returns it. comm comes last, as

@@ -16,6 +16,7 @@ enum stack_class {
 	STACK_CLASS_KVM_VCPU,		/* threads that run a vCPU */
 	STACK_CLASS_USER_WORKER,	/* io_uring and vhost workers */
 	STACK_CLASS_IRQ,		/* no threads: the CPUs' interrupt stacks */
+	STACK_CLASS_TASK_BIG,		/* user threads that a BPF program has put there */
 	STACK_CLASS_MAX,
 };
 

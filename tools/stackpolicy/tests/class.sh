@@ -21,9 +21,9 @@ check output_closed_early 0 "^[[{]" "$tool -j class show 2> $tmp/err | head -c 1
 echo default > $table
 check show 0 "^task +12 +32 +trim( +[0-9]+){6}\$" "$tool class show"
 check show_one 0 "!kthread" "$tool class show task"
-check show_unknown 1 "no class 'frob'; classes: task kthread kthread-big kvm-vcpu user-worker irq" \
+check show_unknown 1 "no class 'frob'; classes: task kthread kthread-big kvm-vcpu user-worker irq task-big" \
 	"$tool class show frob"
-json show_json '.[0] | length == 6 and .[0].class == "task" and .[0].populate_kb == 12 and
+json show_json '.[0] | length == 7 and .[0].class == "task" and .[0].populate_kb == 12 and
 	.[0].stats.threads > 0 and (.[0].stats.exit_depth_kb | length) == 32' "$tool -j class show"
 bpftool -j map dump name stack_stats > "$tmp/bpftool" 2>/dev/null
 # The order of the fields is the UAPI's, and none is missing.
@@ -98,7 +98,7 @@ check reset 0 "^task=12/32 kthread=12/32 kthread-big=32/32" "$tool class reset &
 check reset_by_nobody 1 "kernel.stack_policy: Permission denied" "$nobody $tool class reset"
 check show_by_nobody 0 "^task +12 +32 +trim\$" "$nobody $tool class show"
 check show_by_nobody_says_why 0 "counters are for root" "$nobody $tool class show"
-json show_by_nobody_json '.[0] | length == 6 and (.[0] | has("stats") | not)' \
+json show_by_nobody_json '.[0] | length == 7 and (.[0] | has("stats") | not)' \
 	"$nobody $tool -j class show 2>/dev/null"
 # What comes into being later with the same name is not taken for ours.
 check another_map_of_that_name 0 "^task +12 +32 +trim +[0-9]" \

@@ -5,7 +5,7 @@ check show 0 "^all +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+ +-?[0-9]+ +-?[0-9]+%\$" "$too
 check show_bars 0 "^ +[0-9]+ kB +[0-9]+ +[0-9.]+% #+" "$tool memory show"
 cpus=$(ls -d /sys/devices/system/cpu/cpu[0-9]* | wc -l)
 check show_interrupts 0 "^irq +$cpus +$((32 * cpus)) +0 +$((16 * cpus)) +-$((16 * cpus)) -100%\$" "$tool memory show"
-json show_json '.[0] | (.classes | length) == 6 and .total.stock_kb == .total.threads * 16 and
+json show_json '.[0] | (.classes | length) == 7 and .total.stock_kb == .total.threads * 16 and
 	.total.saved_kb == .total.stock_kb - .total.mapped_kb - .total.retained_kb and
 	.total.mapped_kb == ([.classes[].mapped_kb] | add) and
 	.reserve_kb > 0 and .kernel_stack_kb > 0' "$tool -j memory show"

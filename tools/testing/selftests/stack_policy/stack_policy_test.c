@@ -87,7 +87,7 @@ TEST_F(table, sleepers)
 {
 	ASSERT_OK(spit(TABLE, "task=16/16/trim kthread=12/32/keep user-worker=12/32/trim"));
 	ASSERT_STREQ("task=16/16/trim kthread=12/32/keep kthread-big=32/32 kvm-vcpu=32/32 "
-		     "user-worker=12/32 irq=32/32\n", slurp(TABLE));
+		     "user-worker=12/32 irq=32/32 task-big=32/32\n", slurp(TABLE));
 	/* Without it is as it was before there was a third field. */
 	ASSERT_OK(spit(TABLE, "task=16/16 kthread=12/32"));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/16 kthread=12/32 "));
@@ -99,11 +99,11 @@ TEST_F(table, profiles)
 	ASSERT_OK(spit(TABLE, "conservative"));
 	ASSERT_STREQ("conservative\n", slurp(PROFILE));
 	ASSERT_STREQ("task=16/32 kthread=16/32 kthread-big=32/32 kvm-vcpu=32/32 "
-		     "user-worker=16/32 irq=32/32\n", slurp(TABLE));
+		     "user-worker=16/32 irq=32/32 task-big=32/32\n", slurp(TABLE));
 	ASSERT_OK(spit(TABLE, "static"));
 	ASSERT_STREQ("static\n", slurp(PROFILE));
 	ASSERT_STREQ("task=16/16 kthread=16/16 kthread-big=32/32 kvm-vcpu=16/16 "
-		     "user-worker=16/16 irq=32/32\n", slurp(TABLE));
+		     "user-worker=16/16 irq=32/32 task-big=32/32\n", slurp(TABLE));
 	/* A table and then a row, and a row at a time. */
 	ASSERT_OK(spit(TABLE, "conservative task=12/32"));
 	ASSERT_STREQ("custom\n", slurp(PROFILE));
@@ -541,7 +541,7 @@ TEST_F(maps, sysctl_and_map_are_one_table)
 	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, KTHREAD, &new, BPF_ANY));
 	ASSERT_OK(map_op(BPF_MAP_UPDATE_ELEM, self->policy, USER_WORKER, &new, BPF_EXIST));
 	ASSERT_NE(NULL, strstr(slurp(TABLE), "task=16/24 kthread=20/28 kthread-big=32/32 "));
-	ASSERT_NE(NULL, strstr(slurp(TABLE), " user-worker=20/28 irq=32/32\n"));
+	ASSERT_NE(NULL, strstr(slurp(TABLE), " user-worker=20/28 irq=32/32 task-big=32/32\n"));
 }
 
 /* Of a program that knows it, and of one that does not and writes back what it read. */

@@ -25,7 +25,7 @@
 #define TABLE	"/proc/sys/kernel/stack_policy"
 #define ACTION	"/proc/sys/kernel/stack_policy_overflow"
 #define DEFAULT	"task=12/32 kthread=12/32 kthread-big=32/32 kvm-vcpu=32/32 " \
-		"user-worker=12/32 irq=32/32\n"
+		"user-worker=12/32 irq=32/32 task-big=32/32\n"
 #define PROFILE	"/proc/sys/kernel/stack_policy_profile"
 #define COLD_SECS "/proc/sys/kernel/stack_policy_cold_secs"
 #define WARN_KB	"/proc/sys/kernel/stack_policy_warn_kb"
@@ -42,7 +42,7 @@
  * As in linux/stack_policy.h, which this must also build without. The entry is as programs have
  * it that do not know of sleepers, which is the upper half of limit_kb.
  */
-enum { TASK, KTHREAD, KTHREAD_BIG, KVM_VCPU, USER_WORKER, IRQ, NR_CLASSES };
+enum { TASK, KTHREAD, KTHREAD_BIG, KVM_VCPU, USER_WORKER, IRQ, TASK_BIG, NR_CLASSES };
 struct entry { unsigned int populate_kb, limit_kb; };
 struct stats {
 	unsigned long long threads, mapped_kb, grows_ensure, grows_fault, grows_class;
