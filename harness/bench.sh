@@ -11,8 +11,8 @@ cd "$(dirname "$0")" || exit
 
 [ "$DEBUG" = 0 ] || die "figures of a debugging kernel mean nothing"
 
-all=(hot life growth kvm threads cpus_1 cpus_2 cpus_4 cpus_8 xfs ext4 network shell untar
-	hackbench hackbench_threads context clone)
+all=(hot life growth kvm threads mix cpus_1 cpus_2 cpus_4 cpus_8 xfs ext4 network shell untar
+	hackbench hackbench_threads context clone split overlay overlay_deep zram)
 read -ra names <<< "${BENCH:-${all[*]}}"
 for name in "${names[@]}"; do
 	[[ " ${all[*]} " == *" $name "* ]] || die "BENCH=$name: there are ${all[*]}"
@@ -72,10 +72,9 @@ run_both()
 	return $rc
 }
 
-prepare_stock
-(build_stock)
 build_kernel
 step "build the initramfs" build_bench_image "$O/bench.ours.gz"
+(build_stock)
 # The fast path of stack_ensure(), up to the jump to the slow one.
 objdump -d --no-show-raw-insn "$obj/modules/bench/stack_policy_benchmod.ko" |
 	sed -n '/<ensure_constant.*>:/,/^$/p' | sed '/jb/q' > "$O/fast-path"

@@ -45,6 +45,9 @@ void start_echo(bool process);
 void ping_pong(int ops);
 void end_echo(void);
 
+/* Bytes in the slab cache @name, 0 if it has none of its own. */
+long slab(const char *name);
+
 /* A line of /proc/meminfo, in bytes. */
 long meminfo(const char *key);
 
@@ -53,9 +56,12 @@ void life(int argc, char **argv);
 void growth(int argc, char **argv);
 void kvm(int argc, char **argv);
 void threads(int argc, char **argv);
+void mix_of_threads(int argc, char **argv);
 void cpus(int argc, char **argv);
 void load(int argc, char **argv);
 void files(int argc, char **argv);
+void splits(int argc, char **argv);
+void memory_turns(int argc, char **argv);
 void network(int argc, char **argv);
 
 #endif /* _STACK_POLICY_BENCH_H */

@@ -91,10 +91,35 @@ static void killed_after_long_sleep(void)
 		show("killed_late", class_stats(TASK).late_starts - before.late_starts);
 }
 
+static int here[2];
+
+static void byte_to_oneself(int ops)
+{
+	char byte = 0;
+
+	for (int i = 0; i < ops; i++)
+		must(write(here[1], &byte, 1) == 1 && read(here[0], &byte, 1) == 1, "pipe");
+}
+
+/* At the entry of a function, by a BPF program. Needs stackpolicy. */
+static void ensure_by_bpf(void)
+{
+	must(!pipe(here), "pipe");
+	measure("without_bpf", 20, NULL, byte_to_oneself);
+	if (!access(TABLE, F_OK)) {
+		must(!system("stackpolicy ensure add vfs_write 256"), "stackpolicy ensure");
+		measure("ensure_bpf", 20, NULL, byte_to_oneself);
+		must(!system("stackpolicy ensure flush"), "stackpolicy ensure");
+	}
+	close(here[0]);
+	close(here[1]);
+}
+
 void growth(int argc, char **argv)
 {
 	after_long_sleep();
 	killed_after_long_sleep();
+	ensure_by_bpf();
 	show_module("growth");
 	without_reserve();
 	if (access(MODULE "deep", W_OK))

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * load NAME COMMAND: what a whole load takes, and what it does to the stacks. And two
+ * load NAME COMMAND: what a whole load takes, and what it does to the stacks. And some
  * loads that no package of Debian has in this form:
  * files FOLDER: eight processes that create, write, fsync, read, rename and unlink.
+ * splits FOLDER: three processes that allocate each second block of a file, in any order.
+ * memory: more of it than there is, five times.
  * network: requests and a stream through TCP to oneself, four times.
  */
 #define _GNU_SOURCE
@@ -13,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -99,6 +102,7 @@ void load(int argc, char **argv)
 {
 	struct stats before = all_stats(), after;
 	struct peak before_it = {}, peak = {};
+	long switches = number("/proc/stat", "ctxt");
 	uint64_t from, taken;
 	int status;
 	pid_t pid;
@@ -121,6 +125,7 @@ void load(int argc, char **argv)
 	taken = busy_end();
 	must(!status, argv[1]);
 	show_of(argv[0], "ticks", taken);
+	show_of(argv[0], "switches", number("/proc/stat", "ctxt") - switches);
 	show_of(argv[0], "threads", peak.threads);
 	show_of(argv[0], "stack", (double)peak.stack / peak.threads);
 	show_of(argv[0], "stack_before", (double)before_it.stack / before_it.threads);
@@ -203,6 +208,62 @@ void files(int argc, char **argv)
 		}
 	}
 	wait_for_all();
+}
+
+/* A load on block map trees */
+
+#define SPLITTERS	3
+#define BLOCKS		10000
+#define BLOCK		1024
+
+/* Each second block of a file, in any order: none can be one extent with another. */
+static void split(const char *folder, int splitter)
+{
+	static int blocks[BLOCKS];
+	char path[256];
+	int fd;
+
+	srand(splitter);
+	for (int i = 0; i < BLOCKS; i++) {
+		int other = rand() % (i + 1);
+
+		blocks[i] = blocks[other];
+		blocks[other] = 2 * i;
+	}
+	snprintf(path, sizeof(path), "%s/%d", folder, splitter);
+	fd = open(path, O_CREAT | O_RDWR, 0600);
+	must(fd >= 0, path);
+	for (int i = 0; i < BLOCKS; i++)
+		must(!fallocate(fd, 0, (off_t)BLOCK * blocks[i], BLOCK), path);
+	close(fd);
+}
+
+void splits(int argc, char **argv)
+{
+	must(argc == 1, "splits FOLDER");
+	for (int i = 0; i < SPLITTERS; i++) {
+		if (!must_fork()) {
+			split(argv[0], i);
+			exit(0);
+		}
+	}
+	wait_for_all();
+}
+
+/* A load on memory */
+
+#define MEMORY_BYTES	(40 << 20)
+#define TURNS		5
+
+void memory_turns(int argc, char **argv)
+{
+	char *memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	must(memory != MAP_FAILED, "mmap");
+	for (int turn = 0; turn < TURNS; turn++)
+		for (size_t i = 0; i < MEMORY_BYTES; i += 4096)
+			*(int *)(memory + i) = turn + i;
 }
 
 /* A load on the network */

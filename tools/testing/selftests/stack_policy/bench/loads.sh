@@ -31,6 +31,41 @@ tight()
 	sed -n "s/^pgsteal /load_$1_reclaimed /p" /sys/fs/cgroup/tight/memory.stat
 }
 
+# Overlays, so many, on the kernel's headers; the last one is at /mnt/layer.
+overlays()
+{
+	modprobe overlay
+	on_loop /tmp/layers 600M xfs /mnt/layers
+	mkdir -p /mnt/layers/0 /mnt/layer
+	tar -xf /headers.tar -C /mnt/layers/0
+	below=/mnt/layers/0
+	for i in $(seq "$1"); do
+		mkdir -p /mnt/layers/up$i /mnt/layers/work$i /mnt/layer$i
+		mount -t overlay -o \
+			lowerdir=$below,upperdir=/mnt/layers/up$i,workdir=/mnt/layers/work$i \
+			overlay /mnt/layer$i || return
+		below=/mnt/layer$i
+	done
+	mount --bind $below /mnt/layer
+}
+
+# Look at all, read all, change some.
+on_overlays()
+{
+	load "$1" 'cd /mnt/layer/linux && ls -lR . > /dev/null && cat *.h > /dev/null &&
+		for f in [a-d]*.h; do echo >> $f; done; sync'
+}
+
+# How often a worker has split, when it all happens once more.
+count_workers()
+{
+	echo "p:bench/worker xfs_btree_split_worker" > /sys/kernel/tracing/kprobe_events
+	echo 1 > /sys/kernel/tracing/events/bench/worker/enable
+	mkdir /mnt/split/again
+	stack_policy_bench splits /mnt/split/again
+	sed -n 's/^ *worker *\([0-9]*\).*/load_split_workers \1/p' /sys/kernel/tracing/kprobe_profile
+}
+
 mount -t tmpfs -o size=3G tmp /tmp
 ifconfig lo 127.0.0.1 up
 for name; do
@@ -41,6 +76,29 @@ for name; do
 	ext4) on_loop /tmp/xfs 900M xfs /mnt/xfs
 		on_loop /mnt/xfs/ext4 600M ext4 /mnt/ext4_on_xfs
 		tight ext4 /mnt/ext4_on_xfs ;;
+	split) truncate -s 400M /tmp/split
+		mkfs.xfs -q -b size=1024 /tmp/split
+		mkdir -p /mnt/split
+		loop=$(losetup -f)
+		losetup "$loop" /tmp/split
+		mount -t xfs "$loop" /mnt/split
+		load split "stack_policy_bench splits /mnt/split"
+		count_workers ;;
+	overlay) overlays 2
+		on_overlays overlay ;;
+	# A stock kernel has no more than two.
+	overlay_deep) if overlays 4 2> /dev/null; then
+			on_overlays overlay_deep
+		fi ;;
+	zram) modprobe zram
+		echo 64M > /sys/block/zram0/disksize
+		mkswap /dev/zram0 > /dev/null
+		swapon /dev/zram0
+		echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+		mkdir /sys/fs/cgroup/zram
+		echo 16M > /sys/fs/cgroup/zram/memory.max
+		load zram "echo 0 > /sys/fs/cgroup/zram/cgroup.procs; stack_policy_bench memory"
+		sed -n "s/^pgsteal /load_zram_reclaimed /p" /sys/fs/cgroup/zram/memory.stat ;;
 	network) load network "stack_policy_bench network" ;;
 	shell) load shell 'i=0; while [ $i -lt 1000 ]; do
 		i=$((i + 1)); busybox true | busybox cat; (echo $i | busybox wc) > /dev/null

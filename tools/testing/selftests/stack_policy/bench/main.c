@@ -195,6 +195,19 @@ void end_echo(void)
 	close(back[1]);
 }
 
+long slab(const char *name)
+{
+	char line[64];
+	const char *at;
+	long active, all, size;
+
+	snprintf(line, sizeof(line), "\n%s ", name);
+	at = strstr(slurp("/proc/slabinfo"), line);
+	if (!at || sscanf(at + strlen(line), "%ld %ld %ld", &active, &all, &size) != 3)
+		return 0;
+	return all * size;
+}
+
 long meminfo(const char *key)
 {
 	return number("/proc/meminfo", key) * 1024;
@@ -205,8 +218,9 @@ static const struct {
 	void		(*run)(int argc, char **argv);
 } parts[] = {
 	{ "hot", hot }, { "life", life }, { "growth", growth }, { "kvm", kvm },
-	{ "threads", threads }, { "cpus", cpus }, { "load", load }, { "files", files },
-	{ "network", network },
+	{ "threads", threads }, { "mix", mix_of_threads },
+	{ "cpus", cpus }, { "load", load }, { "files", files },
+	{ "splits", splits }, { "memory", memory_turns }, { "network", network },
 };
 
 int main(int argc, char **argv)

@@ -65,20 +65,6 @@ static void on_signal(int sig)
 {
 }
 
-/* Bytes in the slab cache @name, 0 if it has none of its own. */
-static long slab(const char *name)
-{
-	char line[64];
-	const char *at;
-	long active, all, size;
-
-	snprintf(line, sizeof(line), "\n%s ", name);
-	at = strstr(slurp("/proc/slabinfo"), line);
-	if (!at || sscanf(at + strlen(line), "%ld %ld %ld", &active, &all, &size) != 3)
-		return 0;
-	return all * size;
-}
-
 /* Of /proc/meminfo; what is available gets less. */
 static const struct {
 	const char	*name, *key;
