@@ -86,9 +86,11 @@ xfs_on_a_loop_device()
 		mount -o loop /var/tmp/xfs.img /mnt/xfs
 }
 
+# All of them fit there: what finds no space is no failure of the kernel.
 stress()
 {
-	stress-ng --temp-path /mnt/xfs --timeout 15 --hdd 2 --iomix 2 --fork 2 --sock 2 --epoll 2 \
+	stress-ng --temp-path /mnt/xfs --timeout 15 --hdd 2 --hdd-bytes 64M --iomix 2 \
+		--iomix-bytes 64M --fork 2 --sock 2 --epoll 2 \
 		--dir 2 --rename 1 --pipe 2 --futex 2 --clone 1 --fault 2
 }
 
@@ -169,6 +171,22 @@ ensures_are_restored()
 		stackpolicy ensure list | grep "^kernel_restart *8000$"
 }
 
+# What systemd starts there, it clones right into the cgroup.
+cgroups_are_assigned()
+{
+	local slice=/sys/fs/cgroup/assigned.slice class i
+	systemd-run --quiet --slice=assigned.slice --unit=before sleep 1000 &&
+		stackpolicy class assign task-big --cgroup $slice &&
+		systemd-run --quiet --slice=assigned.slice --unit=after sleep 1000 || return
+	for i in $(seq 30); do
+		class=$(sed -n "s/^class: //p" "/proc/$(systemctl show -P MainPID after)/stack_policy")
+		[ "$class" != task-big ] || break
+		sleep 1
+	done
+	[ "$class" = task-big ] && stackpolicy class assign task --cgroup $slice &&
+		systemctl stop before after && [ -z "$(ls /sys/fs/bpf/stackpolicy/class)" ]
+}
+
 # To a newer build, which keeps what runs; then without it, and nothing of it stays.
 package_upgrades()
 {
@@ -190,7 +208,7 @@ package_is_removed()
 	done
 	! bpftool prog show | grep stack_ensure || return
 	! systemctl is-active stackpolicy-metrics.timer || return
-	dpkg -P stackpolicy && ! find /usr /etc /lib /var/lib -xdev -name '*stackpolicy*' | grep -v /dpkg/ || return
+	dpkg -P stackpolicy && ! find /usr /etc /lib /var/lib -xdev -name '*stackpolicy*' ! -name "*$(uname -r)*" | grep -v /dpkg/ || return
 	# The policy stays: it is the kernel's.
 	bpftool map dump name stack_policy > /dev/null && [ -z "$(systemctl --failed --no-legend)" ]
 }
@@ -220,6 +238,7 @@ if [ -e /proc/sys/kernel/stack_policy ]; then
 	check completion completes
 	check metrics_are_read metrics_are_read
 	check ensures_are_restored ensures_are_restored
+	check cgroups_are_assigned cgroups_are_assigned
 	check sleepers_give_back sleepers_give_back
 	echo "# after boot: $(counted threads) threads, $(counted grows_fault) overflows, KernelStack $(
 		sed -n 's/KernelStack: *//p' /proc/meminfo)"
