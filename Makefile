@@ -21,6 +21,7 @@ export OVERLAY := Documentation arch include kernel mm samples tools
 
 help:
 	@echo 'make run      build the kernel with the stack policy, boot it, show the tour'
+	@echo '             (UPDATE=1: into the documentation)'
 	@echo 'make test     build, boot and test it (DEBUG=1: with lockdep, kmemleak, ...;'
 	@echo '             DEBUG=kcsan: with the data race detector; TEST=NAME: only that test,'
 	@echo '             suite or group, say wake.nobody_runs_short)'
