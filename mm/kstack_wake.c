@@ -41,6 +41,8 @@
 /* While there is no page to be had. */
 #define RETRY		(HZ / 50 ?: 1)
 #define PATIENCE_NS	(50 * NSEC_PER_MSEC)
+/* Until then nobody is killed: who was woken on a busy machine sleeps again, and can give. */
+#define LENIENCE_NS	NSEC_PER_SEC
 #define COMPLAIN_NS	(10 * NSEC_PER_SEC)
 /* So many of those that wait are looked at for one that is urgent by now. */
 #define LOOK_AT		64
@@ -62,7 +64,7 @@ static unsigned int nr_waiting;
 static u64 waiting_since;
 /* Pages that cold threads do not have and will get. */
 static unsigned long nr_owed;
-/* When one of those that wait was woken last. Of hand_out_fn() only. */
+/* When one of those that wait was woken last. Written by hand_out_fn() only. */
 static u64 last_woken;
 
 static void hand_out_fn(struct kthread_work *work);
@@ -427,7 +429,7 @@ static int wake_first(void)
 	if (complete) {
 		note_late(task->kstack);
 		wake_up_state(task, TASK_COLD);
-		last_woken = ktime_get_mono_fast_ns();
+		WRITE_ONCE(last_woken, ktime_get_mono_fast_ns());
 	}
 	put_task_struct(task);
 	return complete ?: -ENOMEM;
@@ -455,12 +457,12 @@ static bool put_urgent_first(void)
 }
 
 /*
- * Has nobody got anywhere for some time? As long as some are woken, they run, and end, and
+ * Has nobody got anywhere for so long? As long as some are woken, they run, and end, and
  * there are pages for the next.
  */
-static bool is_stuck(void)
+static bool is_stuck_for(u64 ns)
 {
-	return ns_since(max(READ_ONCE(waiting_since), last_woken)) > PATIENCE_NS;
+	return ns_since(max(READ_ONCE(waiting_since), READ_ONCE(last_woken))) > ns;
 }
 
 /*
@@ -543,7 +545,7 @@ static void hand_out_fn(struct kthread_work *work)
 		return;
 	}
 	complain();
-	stuck = is_stuck() && !trim_for_first();
+	stuck = is_stuck_for(PATIENCE_NS) && !trim_for_first();
 	if (stuck)
 		kthread_queue_delayed_work(allocate_worker, &allocate, 0);
 	help_first(stuck);
@@ -554,7 +556,11 @@ static void hand_out_fn(struct kthread_work *work)
 static void allocate_fn(struct kthread_work *work)
 {
 	while (!list_empty(&waiting)) {
-		if (!pool_fill(GFP_KERNEL, 1)) {
+		gfp_t gfp = GFP_KERNEL;
+
+		if (!is_stuck_for(LENIENCE_NS))
+			gfp |= __GFP_RETRY_MAYFAIL;
+		if (!pool_fill(gfp, 1)) {
 			kthread_queue_delayed_work(allocate_worker, &allocate, RETRY);
 			return;
 		}
