@@ -14,7 +14,10 @@ tracing=/sys/kernel/tracing
 deepest()
 {
 	echo 0 > $tracing/stack_max_size
+	echo 1 > /proc/sys/kernel/stack_tracer_enabled
 	quietly "$1"
+	# Who reads it in parts must not find two of them.
+	echo 0 > /proc/sys/kernel/stack_tracer_enabled
 	awk -v name="$1" '
 		/^ *[0-9]+\)/ {
 			split($4, where, "/")
@@ -52,7 +55,6 @@ echo "# BEGIN overflows"
 cat /overflows
 echo "# END"
 
-echo 1 > /proc/sys/kernel/stack_tracer_enabled
 echo "# BEGIN deepest"
 echo "stackpolicy-trace 1"
 loads deepest
