@@ -430,7 +430,8 @@ def check_document(results, update):
         document = file.read()
     # Tables of several benchmarks, if all of them were run.
     cpus = {f"cpus_{count}" for count in (1, 2, 4, 8)}
-    whole = {"cpus": cpus, "waits": cpus, "switches": {"life"}, "workers": {"split"}, "mix_fleet": {"mix"}}
+    whole = {"cpus": cpus, "waits": cpus, "switches": {"life"}, "workers": {"split"},
+             "mix_fleet": {"mix"}}
     blocks = [(name, block(name, text)) for name, _, text in tables(results)
               if whole.get(name, {name} if name in results.runs else set(LOADS))
               <= set(results.runs)]
@@ -485,8 +486,8 @@ def main(folder, real, update):
                for bench, name in results.names()
                if name.endswith(("_grows_fault", "_overflows")) and
                results.figure(bench, "ours", name)]
-    errors += [f"{load}: nothing was reclaimed under memory pressure" for load in ("xfs", "ext4", "zram")
-               for kernel in ("stock", "ours")
+    errors += [f"{load}: nothing was reclaimed under memory pressure"
+               for load in ("xfs", "ext4", "zram") for kernel in ("stock", "ours")
                if load in results.runs and
                not all(results.samples(load, kernel, f"load_{load}_reclaimed") or [0])]
     errors += [f"split, {kernel}: workers have split {results.samples('split', kernel, name)} times"

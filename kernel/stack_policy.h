@@ -2,11 +2,10 @@
 /*
  * What the policy (stack_policy.c) offers its neighbours: to the BPF maps
  * (stack_policy_map.c) rows of the table, through the same validation as the
- * sysctl, and sums of the counters; to BPF programs (stack_policy_kfunc.c) the class of a
- * thread; to the record (stack_policy_record.c) whether
- * an overflow may be survived; to the report (stack_policy_report.c) names.
- * stack_policy_trim.c gives it how deep the threads are, the record gives the
- * report what to print.
+ * sysctl, and sums of the counters; to BPF programs (stack_policy_kfunc.c) the
+ * class of a thread; to the record (stack_policy_record.c) whether an overflow may
+ * be survived; to the report (stack_policy_report.c) names. stack_policy_trim.c
+ * gives it how deep the threads are, the record gives the report what to print.
  */
 #ifndef _KERNEL_STACK_POLICY_H
 #define _KERNEL_STACK_POLICY_H

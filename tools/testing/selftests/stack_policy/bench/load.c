@@ -198,16 +198,22 @@ static void wait_for_all(void)
 			exit(1);
 }
 
-void files(int argc, char **argv)
+/* So many at once, each with its number. */
+static void in_processes(int nr, void (*fn)(const char *folder, int number), const char *folder)
 {
-	must(argc == 1, "files FOLDER");
-	for (int i = 0; i < WRITERS; i++) {
+	for (int i = 0; i < nr; i++) {
 		if (!must_fork()) {
-			write_files(argv[0], i);
+			fn(folder, i);
 			exit(0);
 		}
 	}
 	wait_for_all();
+}
+
+void files(int argc, char **argv)
+{
+	must(argc == 1, "files FOLDER");
+	in_processes(WRITERS, write_files, argv[0]);
 }
 
 /* A load on block map trees */
@@ -241,13 +247,7 @@ static void split(const char *folder, int splitter)
 void splits(int argc, char **argv)
 {
 	must(argc == 1, "splits FOLDER");
-	for (int i = 0; i < SPLITTERS; i++) {
-		if (!must_fork()) {
-			split(argv[0], i);
-			exit(0);
-		}
-	}
-	wait_for_all();
+	in_processes(SPLITTERS, split, argv[0]);
 }
 
 /* A load on memory */

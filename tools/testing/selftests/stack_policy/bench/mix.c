@@ -35,7 +35,7 @@ static const struct mix {
 	unsigned int	processes, threads;	/* of each process */
 	struct habit	habit[5];
 } mixes[] = {
-	/* The mix of which the issue says what the machine had before. */
+	/* Of a fleet's machine: two in five never wake, one in ten does each second or more often. */
 	{ "fleet", 60, 50, { { 2, 100, 100 }, { 8, 1000, 1000 }, { 20, 3000, 10000 },
 			     { 30, 10000, 60000 }, { 40, 0, 0 } } },
 };
