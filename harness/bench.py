@@ -84,7 +84,7 @@ THREADS = {
     "one_more": "another, from creation to exit",
     "end": "wake one, until it is gone",
     "pipe_round_trip": "pipe there and back beside them",
-    "walk_per_second": "walk over all, a second",
+    "watch_per_second": "to look for sleepers, a second",
     "late": "woken and had to wait for memory",
     "overflows": "overflows",
 }
@@ -99,7 +99,8 @@ MIX = {
     "overflows": "overflows",
 }
 MIXES = ("fleet",)
-SETTINGS = {"10_s": "10 s", "3_s": "3 s", "1_s": "1 s", "conservative_1_s": "conservative, 1 s"}
+SETTINGS = {"10_s": "10 s", "1_s": "1 s", "300_ms": "300 ms", "100_ms": "100 ms",
+            "conservative": "conservative, 100 ms"}
 CPU_BENCHES = '"cpus_1 cpus_2 cpus_4 cpus_8"'
 CPUS = {
     "thread_life": "thread's life, instructions",
@@ -128,9 +129,9 @@ SHORT = (
     ("life", "kthread_big_life_crowd", "the same with KTHREAD_BIG_STACK, 50 at once"),
     ("growth", "round_trip_after_15_s", "round trip to a thread that has slept for 15 s"),
     ("threads", "threads_10000_new_stack", "stack of a waiting thread, bytes"),
-    ("threads", "threads_10000_cold_stack", "the same, after ten seconds"),
+    ("threads", "threads_10000_cold_stack", "the same, asleep for 100 ms"),
     ("threads", "threads_10000_new_available", "memory that it takes from `MemAvailable`, bytes"),
-    ("threads", "threads_10000_cold_available", "the same, after ten seconds"),
+    ("threads", "threads_10000_cold_available", "the same, asleep for 100 ms"),
 )
 SHORT_HEAD = "| | stock | here | |\n|---|---|---|---|\n"
 # Student's t for 95 %, two-sided, by degrees of freedom.

@@ -413,9 +413,13 @@ bool stack_policy_settle(struct task_struct *task)
 	struct stack_policy_entry row = read_row(task->stack_class);
 	struct stack_policy_entry builtin = default_table.row[task->stack_class];
 
-	return builtin.populate_kb == RESERVE_KB ||
-	       READ_ONCE(task->kstack->populate) < THREAD_SIZE ||
-	       kstack_resize(task, kstack_size(row));
+	if (builtin.populate_kb == RESERVE_KB ||
+	    READ_ONCE(task->kstack->populate) < THREAD_SIZE)
+		return true;
+	if (!kstack_resize(task, kstack_size(row)))
+		return false;
+	stack_policy_watch(task->kstack, task->nvcsw);
+	return true;
 }
 
 void stack_policy_account_exit(struct task_struct *tsk)

@@ -22,6 +22,7 @@ void stack_policy_sum_stats(enum stack_class class, struct stack_policy_stats *s
 bool stack_policy_always_full(void);
 bool stack_policy_settle(struct task_struct *task);
 const char *stack_policy_class_name(enum stack_class class);
+void stack_policy_walk(void (*visit)(struct task_struct *task, struct kstack *ks));
 void stack_policy_sum_depths(enum stack_class class, struct stack_policy_stats *sum);
 unsigned int stack_policy_irq_used(unsigned int cpu);
 extern const struct file_operations stack_policy_trim_fops;

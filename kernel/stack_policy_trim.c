@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * When stacks are trimmed: a walk over all threads, a few at a time, finds who
- * has slept for long and who has kept what it grew. On its way it
- * counts how deep the threads are. Knows threads and time, not memory.
+ * When stacks are trimmed. A thread that may have stack to give is on a list: a new one, one
+ * that was woken from cold, one that has kept what it grew. A worker looks at it some time
+ * later, then later and later, and those that sleep are trimmed. Of who is cold and of who never
+ * will be there is nothing to look at. Knows threads and time, not memory.
  */
 #define pr_fmt(fmt) "stack_policy: " fmt
 
 #include <linux/cgroup.h>
-#include <linux/cpumask.h>
 #include <linux/debugfs.h>
 #include <linux/init.h>
 #include <linux/jiffies.h>
 #include <linux/kstack.h>
+#include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/mm_types.h>
+#include <linux/mutex.h>
 #include <linux/percpu.h>
-#include <linux/pid.h>
-#include <linux/pid_namespace.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/prio.h>
@@ -25,51 +26,44 @@
 
 #include "stack_policy.h"
 
-/*
- * 5,120 threads a second at most, and a second's rest between two walks. "make
- * bench" says what that costs.
- */
-#define WALK_BATCH	256
-#define WALK_PAUSE	(HZ / 20)
-#define WALK_REST	HZ
-
-#define SETTLE_TRIES	20
-
 #define COLD_SECS_MAX	(24 * 60 * 60)
+#define COLD_MS_MAX	(COLD_SECS_MAX * MSEC_PER_SEC)
 
-/* kernel.stack_policy_cold_secs; 0: never */
-static unsigned int cold_secs __read_mostly = 10;
+/* kernel.stack_policy_cold_ms; 0: never */
+static unsigned int cold_ms __read_mostly = 100;
 
-struct depths {
-	u32	switched_out[STACK_POLICY_DEPTHS];
-	u32	high_water[STACK_POLICY_DEPTHS];
+/*
+ * Stacks by when they are looked at next. At first that is after cold_ms. Who was busy goes on to
+ * the next list, each four times as long, up to a second. Who sleeps and may not be trimmed is
+ * on the slow one in the end. Who is cold is looked at as well: it may have become one that
+ * cannot wait for memory. Who arrives with something else to give is looked at in a second,
+ * however long the others are left alone.
+ */
+enum { FIRST, BUSIEST = 4, SLOW, SOON, COLD, NR_WATCHED };
+
+#define BUSY_MAX	(1UL * HZ)
+#define SLOW_DELAY	(16UL * HZ)
+
+static struct list_head watched[NR_WATCHED] = {
+	LIST_HEAD_INIT(watched[0]), LIST_HEAD_INIT(watched[1]), LIST_HEAD_INIT(watched[2]),
+	LIST_HEAD_INIT(watched[3]), LIST_HEAD_INIT(watched[4]), LIST_HEAD_INIT(watched[5]),
+	LIST_HEAD_INIT(watched[6]), LIST_HEAD_INIT(watched[7]),
 };
+static_assert(NR_WATCHED == 8);
+/* Protects these lists, and keeps stacks that are on them. */
+static DEFINE_MUTEX(watch_mutex);
+/* Looked at before the mutex is let go for a moment. */
+#define WATCH_BATCH	64
 
-/* Of the walk that is under way, for it alone, and of the last that is complete. */
-static struct depths counting[STACK_CLASS_MAX], counted[STACK_CLASS_MAX];
+/* Stacks on their way there. Any context. */
+static DEFINE_PER_CPU(struct llist_head, arrivals);
+/* The worker comes before long, and takes them. */
+static bool watching = true;
+/* cold_ms was changed. */
+static bool watch_anew;
 
-static void stack_policy_walk_fn(struct work_struct *work);
-static DECLARE_DELAYED_WORK(stack_policy_walk, stack_policy_walk_fn);
-
-static unsigned int kilobyte(unsigned long bytes)
-{
-	return min((bytes ? bytes - 1 : 0) / 1024, STACK_POLICY_DEPTHS - 1UL);
-}
-
-static void count_depths(struct task_struct *task, const struct kstack *ks)
-{
-	struct depths *depths = &counting[READ_ONCE(task->stack_class)];
-
-	depths->switched_out[kilobyte(kstack_depth(task))]++;
-	depths->high_water[kilobyte(READ_ONCE(ks->high))]++;
-}
-
-static bool is_cold(const struct kstack *ks)
-{
-	unsigned int secs = READ_ONCE(cold_secs);
-
-	return secs && (u32)jiffies - ks->seen_at >= secs * HZ;
-}
+static void stack_policy_watch_fn(struct work_struct *work);
+static DECLARE_DELAYED_WORK(watch_work, stack_policy_watch_fn);
 
 /*
  * What is taken from a sleeping thread may make it start late when it is woken. So only from
@@ -109,143 +103,291 @@ static bool may_be_cold(struct task_struct *task)
 	       !stack_policy_cannot_be_late(task);
 }
 
-static void trim_thread(struct task_struct *task, struct kstack *ks, bool cold)
+/*
+ * The thread of @ks may have something to give before long, or did not give all. @switches:
+ * how often it has slept so far. Any context but NMI; by the thread itself, or by whoever
+ * keeps it from running.
+ *
+ * Return: true if stack_policy_watch_soon() has to be called, from where work can be queued.
+ */
+bool stack_policy_watch(struct kstack *ks, unsigned long switches)
 {
-	if (kstack_is_cold(ks)) {
-		kstack_warm(task, stack_policy_cannot_be_late);
-		return;
+	int cpu = raw_smp_processor_id();
+
+	/* Nobody would look. */
+	if (stack_policy_always_full())
+		return false;
+	WRITE_ONCE(ks->seen_switches, switches);
+	WRITE_ONCE(ks->seen_at, jiffies);
+	if (!xchg(&ks->arriving, true)) {
+		ks->arriving_on = cpu;
+		llist_add(&ks->arrival, per_cpu_ptr(&arrivals, cpu));
 	}
-	/* The first two again, under the lock. */
-	if (cold && is_interruptible(task) && !others_depend_on(task) &&
-	    kstack_trim_blocked(task, may_be_cold))
-		return;
-	/* It kept that because it grows often. */
-	if (kstack_mapped(ks) > READ_ONCE(ks->populate))
+	return !READ_ONCE(watching);
+}
+
+/* How long a thread sleeps before it is trimmed, jiffies. If none is: a second. */
+unsigned long stack_policy_cold_delay(void)
+{
+	return msecs_to_jiffies(READ_ONCE(cold_ms)) ?: HZ;
+}
+
+static unsigned long delay_of(unsigned int list)
+{
+	unsigned long cold = stack_policy_cold_delay();
+
+	if (list == SOON)
+		return BUSY_MAX;
+	if (list == COLD)
+		return SLOW_DELAY;
+	if (list == SLOW)
+		return max(cold, SLOW_DELAY);
+	return min(cold << 2 * list, max(cold, BUSY_MAX));
+}
+
+/* How exact these are. */
+static unsigned long tick(void)
+{
+	return min(delay_of(FIRST), BUSY_MAX) / 4 ?: 1;
+}
+
+static bool any_arrivals(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		if (!llist_empty(per_cpu_ptr(&arrivals, cpu)))
+			return true;
+	}
+	return false;
+}
+
+static void watch_in_a_tick(void)
+{
+	if (!xchg(&watching, true))
+		mod_delayed_work(system_unbound_wq, &watch_work, tick());
+}
+
+/* Process or hard interrupt context. */
+void stack_policy_watch_soon(void)
+{
+	if (!READ_ONCE(watching) && any_arrivals())
+		watch_in_a_tick();
+}
+
+static bool has_excess(const struct kstack *ks)
+{
+	return kstack_mapped(ks) > READ_ONCE(ks->populate);
+}
+
+static void take_arrivals(int cpu)
+{
+	struct llist_node *list = llist_del_all(per_cpu_ptr(&arrivals, cpu));
+	struct kstack *ks, *next;
+
+	lockdep_assert_held(&watch_mutex);
+	llist_for_each_entry_safe(ks, next, llist_reverse_order(list), arrival) {
+		ks->watched_on = kstack_is_cold(ks) || has_excess(ks) ? SOON : FIRST;
+		list_move_tail(&ks->watch, &watched[ks->watched_on]);
+		/* Pairs with stack_policy_is_watched(). */
+		smp_store_release(&ks->arriving, false);
+	}
+}
+
+/* Is the worker about to look at the thread of @ks, or may be? */
+bool stack_policy_is_watched(struct kstack *ks)
+{
+	/* Pairs with take_arrivals(): where it does not arrive any more, it is on a list. */
+	return smp_load_acquire(&ks->arriving) || !list_empty_careful(&ks->watch);
+}
+
+/* @ks has no thread, and is about to be freed. May sleep. */
+void stack_policy_unwatch(struct kstack *ks)
+{
+	mutex_lock(&watch_mutex);
+	if (ks->arriving) {
+		take_arrivals(ks->arriving_on);
+		/* Those that came with it count on whoever takes them. */
+		watch_in_a_tick();
+	}
+	list_del_init(&ks->watch);
+	mutex_unlock(&watch_mutex);
+}
+
+/* For who has run since it was looked at on @list, or could not be. */
+static unsigned int list_for_busy(unsigned int list)
+{
+	return list == SOON ? FIRST + 1 : min(list + 1, BUSIEST);
+}
+
+/* For who sleeps, and is not trimmed. */
+static unsigned int list_for_idle(unsigned int list)
+{
+	return list == SOON ? FIRST + 1 : min(list + 1, SLOW);
+}
+
+/* Kernel threads and workers are never trimmed, and what they grew they keep. */
+static bool is_of_no_interest(struct task_struct *task, struct kstack *ks)
+{
+	return READ_ONCE(task->flags) & (PF_KTHREAD | PF_USER_WORKER | PF_IO_WORKER | PF_EXITING) ||
+	       !READ_ONCE(ks->trim_cold);
+}
+
+/* What it kept because it grows often goes when it goes to user mode next. */
+static void trim_excess(struct kstack *ks)
+{
+	if (has_excess(ks))
 		kstack_trim_soon(ks);
 }
 
-/* The walk's: ages a thread. Its pages are looked at only if it has run since. */
-static void visit_thread(struct task_struct *task, struct kstack *ks)
+/* Return: is it cold? */
+static bool trim_or_warm(struct task_struct *task, struct kstack *ks)
 {
-	u32 switches = READ_ONCE(task->nvcsw) + READ_ONCE(task->nivcsw);
-
-	if (switches != ks->seen_switches || !ks->high) {
-		ks->seen_switches = switches;
-		ks->seen_at = jiffies;
-		kstack_note_high(ks);
+	if (kstack_is_cold(ks)) {
+		kstack_warm(task, stack_policy_cannot_be_late);
+		return true;
 	}
-	count_depths(task, ks);
-	trim_thread(task, ks, is_cold(ks));
+	trim_excess(ks);
+	/* The first two again, under the lock. */
+	return is_interruptible(task) && !others_depend_on(task) &&
+	       kstack_trim_blocked(task, may_be_cold);
 }
 
-/* Threads from before the reserve that run just now. */
-static unsigned int unsettled __initdata;
-
-static void __init visit_to_settle(struct task_struct *task, struct kstack *ks)
+/*
+ * Who sleeps, and has not been woken more than once since the last look, has slept for
+ * most of the time.
+ *
+ * Return: the list for @task from now on, NR_WATCHED for none.
+ */
+static unsigned int look_at(struct task_struct *task, struct kstack *ks)
 {
-	unsettled += !stack_policy_settle(task);
+	u32 switches = READ_ONCE(task->nvcsw);
+	bool busy = switches - READ_ONCE(ks->seen_switches) > 1 ||
+		    READ_ONCE(task->__state) == TASK_RUNNING;
+
+	WRITE_ONCE(ks->seen_switches, switches);
+	if ((!busy && READ_ONCE(cold_ms)) || kstack_is_cold(ks)) {
+		if (trim_or_warm(task, ks))
+			return COLD;
+	} else {
+		trim_excess(ks);
+	}
+	if (is_of_no_interest(task, ks))
+		return NR_WATCHED;
+	return busy ? list_for_busy(ks->watched_on) : list_for_idle(ks->watched_on);
+}
+
+static void visit(struct kstack *ks)
+{
+	unsigned int list = list_for_busy(ks->watched_on);
+	struct task_struct *task;
+
+	guard(rcu)();
+	task = kstack_get_task(ks);
+	if (task) {
+		list = look_at(task, ks);
+		put_task_stack(task);
+	} else if (!READ_ONCE(ks->task)) {
+		/* Its next one arrives. */
+		list = NR_WATCHED;
+	}
+	ks->watched_on = list;
+	WRITE_ONCE(ks->seen_at, jiffies);
+	if (list < NR_WATCHED)
+		list_move_tail(&ks->watch, &watched[list]);
+	else
+		list_del_init(&ks->watch);
+}
+
+static struct kstack *first_on(unsigned int list)
+{
+	return list_first_entry_or_null(&watched[list], struct kstack, watch);
+}
+
+/* In jiffies, until the first on @list is due. */
+static unsigned long due_in(unsigned int list)
+{
+	struct kstack *ks = first_on(list);
+	s32 waited;
+
+	if (!ks)
+		return MAX_JIFFY_OFFSET;
+	waited = (u32)jiffies - READ_ONCE(ks->seen_at);
+	return delay_of(list) - clamp_t(long, waited, 0, delay_of(list));
+}
+
+/*
+ * Those that are due at @now: each of them once, however long that takes. Where it does not matter
+ * much, those that will be soon, too: the worker comes less often.
+ */
+static void visit_due(unsigned int list, u32 now)
+{
+	unsigned long delay = delay_of(list);
+	unsigned int nr = 0;
+	struct kstack *ks;
+
+	if (list != FIRST)
+		delay -= delay / 4;
+	while ((ks = first_on(list)) && (s32)(now - READ_ONCE(ks->seen_at)) >= (s32)delay) {
+		visit(ks);
+		if (++nr % WATCH_BATCH)
+			continue;
+		/* For who frees a stack. */
+		mutex_unlock(&watch_mutex);
+		cond_resched();
+		mutex_lock(&watch_mutex);
+	}
+}
+
+/* As if they had just come: the longest there first. */
+static void start_anew(void)
+{
+	unsigned int list;
+	struct kstack *ks;
+
+	for (list = FIRST + 1; list <= SLOW; list++) {
+		list_for_each_entry(ks, &watched[list], watch)
+			ks->watched_on = FIRST;
+		list_splice_init(&watched[list], &watched[FIRST]);
+	}
+}
+
+static void stack_policy_watch_fn(struct work_struct *work)
+{
+	unsigned long next = MAX_JIFFY_OFFSET;
+	unsigned int list;
+	u32 now;
+	int cpu;
+
+	mutex_lock(&watch_mutex);
+	for_each_possible_cpu(cpu)
+		take_arrivals(cpu);
+	if (xchg(&watch_anew, false))
+		start_anew();
+	now = jiffies;
+	for (list = 0; list < NR_WATCHED; list++)
+		visit_due(list, now);
+	for (list = 0; list < NR_WATCHED; list++)
+		next = min(next, due_in(list));
+	/* Who arrives from here on calls us; who has just arrived may not have. */
+	smp_store_mb(watching, next <= tick());
+	if (any_arrivals()) {
+		WRITE_ONCE(watching, true);
+		next = tick();
+	}
+	mutex_unlock(&watch_mutex);
+	if (next != MAX_JIFFY_OFFSET)
+		queue_delayed_work(system_unbound_wq, &watch_work, max(next, tick()));
 }
 
 static void visit_to_trim(struct task_struct *task, struct kstack *ks)
 {
-	trim_thread(task, ks, true);
-}
-
-/*
- * The next threads from *@pid on. They are pinned one by one; RCU only keeps
- * them from being freed. False if there are no more.
- */
-static bool visit_some(int *pid, void (*visit_one)(struct task_struct *task,
-						   struct kstack *ks))
-{
-	unsigned int i;
-
-	guard(rcu)();
-	for (i = 0; i < WALK_BATCH; i++) {
-		struct pid *found = find_ge_pid(*pid, &init_pid_ns);
-		struct task_struct *task;
-
-		if (!found)
-			return false;
-		*pid = pid_nr(found) + 1;
-		task = pid_task(found, PIDTYPE_PID);
-		if (!task || READ_ONCE(task->exit_state) || !try_get_task_stack(task))
-			continue;
-		if (task->kstack)
-			visit_one(task, task->kstack);
-		put_task_stack(task);
-	}
-	return true;
-}
-
-/* Of each CPU's interrupt stack, as of the last walk but for so many as there are CPUs. */
-static DEFINE_PER_CPU(unsigned int, irq_used);
-
-/* Bytes that interrupts have used at most. */
-unsigned int stack_policy_irq_used(unsigned int cpu)
-{
-	return READ_ONCE(per_cpu(irq_used, cpu));
-}
-
-/* One CPU's after each walk, as all of its zeroes have to be looked at. */
-static void look_at_irq_stack(void)
-{
-	static unsigned int cpu;
-
-	cpu = cpumask_next(cpu, cpu_possible_mask);
-	if (cpu >= nr_cpu_ids)
-		cpu = cpumask_first(cpu_possible_mask);
-	WRITE_ONCE(per_cpu(irq_used, cpu), arch_stack_policy_irq_used(cpu));
-}
-
-static void publish_depths(void)
-{
-	unsigned int class, i;
-
-	for (class = 0; class < STACK_CLASS_MAX; class++) {
-		for (i = 0; i < STACK_POLICY_DEPTHS; i++) {
-			WRITE_ONCE(counted[class].switched_out[i],
-				   counting[class].switched_out[i]);
-			WRITE_ONCE(counted[class].high_water[i],
-				   counting[class].high_water[i]);
-		}
-	}
-	memset(counting, 0, sizeof(counting));
-}
-
-/* What the last complete walk found. */
-void stack_policy_sum_depths(enum stack_class class, struct stack_policy_stats *sum)
-{
-	unsigned int i;
-
-	for (i = 0; i < STACK_POLICY_DEPTHS; i++) {
-		sum->depth_kb[i] = READ_ONCE(counted[class].switched_out[i]);
-		sum->high_water_kb[i] = READ_ONCE(counted[class].high_water[i]);
-	}
-}
-
-static void stack_policy_walk_fn(struct work_struct *work)
-{
-	static int pid = 1;
-
-	if (visit_some(&pid, visit_thread)) {
-		queue_delayed_work(system_unbound_wq, &stack_policy_walk, WALK_PAUSE);
-		return;
-	}
-	pid = 1;
-	publish_depths();
-	look_at_irq_stack();
-	/* Together with what else wakes an idle machine. */
-	queue_delayed_work(system_unbound_wq, &stack_policy_walk,
-			   round_jiffies_relative(WALK_REST));
+	trim_or_warm(task, ks);
 }
 
 void stack_policy_trim_sleepers(void)
 {
-	int pid = 1;
-
-	while (visit_some(&pid, visit_to_trim))
-		cond_resched();
+	stack_policy_walk(visit_to_trim);
 }
 
 /* debugfs: whoever sleeps, now, and free it. */
@@ -264,50 +406,70 @@ const struct file_operations stack_policy_trim_fops = {
 	.llseek	= noop_llseek,
 };
 
-static const unsigned int cold_secs_max = COLD_SECS_MAX;
+static const unsigned int cold_ms_max = COLD_MS_MAX, cold_secs_max = COLD_SECS_MAX;
+
+static void cold_changed(void)
+{
+	/* All stacks are permanent then. */
+	if (stack_policy_always_full())
+		return;
+	WRITE_ONCE(watch_anew, true);
+	WRITE_ONCE(watching, true);
+	mod_delayed_work(system_unbound_wq, &watch_work, 0);
+}
+
+static int cold_ms_handler(const struct ctl_table *ctl, int write, void *buffer,
+			   size_t *lenp, loff_t *ppos)
+{
+	int ret = proc_douintvec_minmax(ctl, write, buffer, lenp, ppos);
+
+	if (write && !ret)
+		cold_changed();
+	return ret;
+}
+
+/* The same in seconds, rounded up: less than one is not never. */
+static int cold_secs_handler(const struct ctl_table *ctl, int write, void *buffer,
+			     size_t *lenp, loff_t *ppos)
+{
+	unsigned int secs = DIV_ROUND_UP(READ_ONCE(cold_ms), MSEC_PER_SEC);
+	struct ctl_table tmp = *ctl;
+	int ret;
+
+	tmp.data = &secs;
+	ret = proc_douintvec_minmax(&tmp, write, buffer, lenp, ppos);
+	if (write && !ret) {
+		WRITE_ONCE(cold_ms, secs * MSEC_PER_SEC);
+		cold_changed();
+	}
+	return ret;
+}
 
 static struct ctl_table cold_sysctls[] = {
 	{
-		.procname	= "stack_policy_cold_secs",
-		.data		= &cold_secs,
-		.maxlen		= sizeof(cold_secs),
+		.procname	= "stack_policy_cold_ms",
+		.data		= &cold_ms,
+		.maxlen		= sizeof(cold_ms),
 		.mode		= 0644,
-		.proc_handler	= proc_douintvec_minmax,
+		.proc_handler	= cold_ms_handler,
+		.extra1		= SYSCTL_ZERO,
+		.extra2		= (void *)&cold_ms_max,
+	},
+	{
+		.procname	= "stack_policy_cold_secs",
+		.maxlen		= sizeof(unsigned int),
+		.mode		= 0644,
+		.proc_handler	= cold_secs_handler,
 		.extra1		= SYSCTL_ZERO,
 		.extra2		= (void *)&cold_secs_max,
 	},
 };
 
-/*
- * The reserve is there: threads from before it need no more than others. They sleep, or
- * will in a moment. Not later than here: once somebody can have asked one for more stack
- * than it would have had, it keeps that.
- */
-static int __init stack_policy_settle_early(void)
-{
-	unsigned int tries = SETTLE_TRIES;
-	int pid;
-
-	if (stack_policy_always_full())
-		return 0;
-	do {
-		pid = 1;
-		unsettled = 0;
-		while (visit_some(&pid, visit_to_settle))
-			cond_resched();
-	} while (unsettled && --tries && !schedule_timeout_uninterruptible(1));
-	kstack_reclaim();
-	return 0;
-}
-core_initcall(stack_policy_settle_early);
-
 static int __init stack_policy_trim_init(void)
 {
 	register_sysctl_init("kernel", cold_sysctls);
-	/* All stacks are permanent then. */
-	if (stack_policy_always_full())
-		return 0;
-	queue_delayed_work(system_unbound_wq, &stack_policy_walk, WALK_REST);
+	if (!stack_policy_always_full())
+		queue_delayed_work(system_unbound_wq, &watch_work, 0);
 	return 0;
 }
 late_initcall(stack_policy_trim_init);

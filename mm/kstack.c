@@ -95,15 +95,42 @@ static __no_kcsan const unsigned long *skip_zeroes(const unsigned long *word,
 	return word;
 }
 
-/* Bytes from the top to the deepest word above @low that was ever written. */
-static unsigned long kstack_used(const struct kstack *ks, unsigned long low)
+/**
+ * kstack_get_task - the thread of a stack, with a reference to the stack
+ * @ks: that the caller keeps from being freed
+ *
+ * Context: under RCU, which keeps the thread until the reference is dropped.
+ * Return: NULL if there is none, or if it has nothing to give: it runs with what it was
+ * given. So may one that fork() is about to fail with, and to free without RCU.
+ */
+struct task_struct *kstack_get_task(struct kstack *ks)
 {
-	unsigned long top = kstack_top(ks);
+	struct task_struct *task;
+	unsigned int state;
+	unsigned long flags;
 
+	spin_lock_irqsave(&ks->charge_lock, flags);
+	task = ks->task;
+	state = task ? READ_ONCE(task->__state) : TASK_NEW;
+	if (state & (TASK_NEW | TASK_DEAD) ||
+	    (state == TASK_RUNNING && kstack_mapped(ks) <= ks->populate) ||
+	    !try_get_task_stack(task))
+		task = NULL;
+	spin_unlock_irqrestore(&ks->charge_lock, flags);
+	return task;
+}
+
+/*
+ * Bytes from the top to the deepest word between @low and @high that was ever written. 0 if
+ * none was.
+ */
+unsigned long kstack_used(const struct kstack *ks, unsigned long low, unsigned long high)
+{
 	/* Fresh stack memory is zero. Not even to be read, as long as it is fresh. */
-	while (low < top && !arch_kstack_pte_written(READ_ONCE(*kstack_ptep(ks, low))))
+	while (low < high && !arch_kstack_pte_written(READ_ONCE(*kstack_ptep(ks, low))))
 		low += PAGE_SIZE;
-	return top - (unsigned long)skip_zeroes((unsigned long *)low, (unsigned long *)top);
+	low = (unsigned long)skip_zeroes((unsigned long *)low, (unsigned long *)high);
+	return low < high ? kstack_top(ks) - low : 0;
 }
 
 /*
@@ -114,7 +141,7 @@ static unsigned long kstack_used(const struct kstack *ks, unsigned long low)
 unsigned long kstack_high_water(const struct kstack *ks)
 {
 	return max_t(unsigned long, READ_ONCE(ks->high),
-		     kstack_used(ks, READ_ONCE(ks->task->stack_low)));
+		     kstack_used(ks, READ_ONCE(ks->task->stack_low), kstack_top(ks)));
 }
 
 /*
@@ -276,6 +303,7 @@ static void kstack_charge_queued(unsigned int cpu)
 void kstack_catch_up(unsigned int cpu)
 {
 	kstack_wake_catch_up();
+	stack_policy_watch_soon();
 	kstack_charge_queued(cpu);
 	stack_policy_report_overflows(cpu);
 }
@@ -493,6 +521,7 @@ int kstack_populate_current(struct kstack_size size, gfp_t gfp,
 	ks->grows[KSTACK_CLASS]++;
 	this_cpu_inc(stats->grows[KSTACK_CLASS]);
 	kstack_charge_growth(ks);
+	kstack_watch(ks);
 	return 0;
 }
 
@@ -511,6 +540,7 @@ static void kstack_destroy(struct kstack *ks)
 	struct page *pages[KSTACK_PAGES];
 	unsigned int slot, nr = 0;
 
+	stack_policy_unwatch(ks);
 	for (slot = 0; ks->ptep && slot < KSTACK_PAGES; slot++) {
 		pte_t pte = ks->ptep[slot];
 
@@ -554,6 +584,7 @@ static struct kstack *kstack_create(int node, size_t populate)
 		return NULL;
 	spin_lock_init(&ks->charge_lock);
 	INIT_LIST_HEAD(&ks->retained);
+	INIT_LIST_HEAD(&ks->watch);
 	ks->vm = get_vm_area(KSTACK_AREA, VM_ALLOC);
 	if (!ks->vm) {
 		kmem_cache_free(kstack_cachep, ks);
@@ -661,6 +692,8 @@ int kstack_alloc(struct task_struct *tsk, int node, struct kstack_size size,
 	tsk->stack_vm_area = ks->vm;
 	tsk->stack_low = kstack_low(ks);
 	clear_tsk_thread_flag(tsk, TIF_KSTACK);
+	if (size.trim_cold && stack_policy_watch(ks, 0))
+		stack_policy_watch_soon();
 	return 0;
 }
 
@@ -678,18 +711,20 @@ static void kstack_free_work(struct work_struct *work)
 }
 
 /*
- * Its thread does not have it any more; only reclaim may know it, as long as it is
- * on the list. Else no lock: this is where a PREEMPT_RT kernel may not take one.
+ * Its thread does not have it any more; only reclaim and whoever watches it may know it. If
+ * they do not, no lock: this is where a PREEMPT_RT kernel may not take one.
  */
 static void kstack_uncount(struct kstack *ks)
 {
 	unsigned long flags;
 
-	if (!kstack_listed(ks)) {
+	if (!kstack_listed(ks) && !stack_policy_is_watched(ks)) {
+		ks->task = NULL;
 		kstack_count_with(ks, NULL);
 		return;
 	}
 	spin_lock_irqsave(&ks->charge_lock, flags);
+	ks->task = NULL;
 	kstack_count_with(ks, NULL);
 	spin_unlock_irqrestore(&ks->charge_lock, flags);
 }
@@ -700,10 +735,9 @@ static void kstack_uncount(struct kstack *ks)
  */
 void kstack_free(struct kstack *ks)
 {
-	ks->used = kstack_used(ks, kstack_low(ks));
+	ks->used = kstack_used(ks, kstack_low(ks), kstack_top(ks));
 	if (ks->ended)
 		this_cpu_inc(ks->stats->depth[(max(ks->high, ks->used) - 1) / 1024]);
-	ks->task = NULL;
 	kstack_uncount(ks);
 	/* A recursive oops leaves its accounts open: they are settled in a worker. */
 	if (!ks->accounted && kstack_to_cache(ks))

@@ -29,6 +29,7 @@ static inline pte_t *kstack_ptep(const struct kstack *ks, unsigned long addr)
 
 /* kstack.c */
 void kstack_note_low(struct kstack *ks);
+unsigned long kstack_used(const struct kstack *ks, unsigned long low, unsigned long high);
 void kstack_set_size(struct kstack *ks, struct kstack_size size);
 bool kstack_install(struct kstack *ks, unsigned long addr, struct page *page);
 int kstack_populate(struct kstack *ks, size_t bytes, int node, gfp_t gfp);
@@ -58,6 +59,7 @@ static inline bool kstack_ensure_fails(gfp_t gfp) { return false; }
 
 /* kstack_trim.c */
 void kstack_trim_reset(struct kstack *ks);
+void kstack_watch(struct kstack *ks);
 bool kstack_take_back(struct kstack *ks, unsigned long addr);
 unsigned int kstack_retained(const struct kstack *ks);
 void kstack_forget(struct kstack *ks, unsigned int slot);
@@ -69,7 +71,8 @@ unsigned long kstack_try_reclaim(void);
 void kstack_make_cold(struct task_struct *task, unsigned int mapped, unsigned int nr);
 void kstack_made_cold(void);
 bool kstack_can_wake(void);
-bool kstack_donate(struct page *page);
+bool kstack_begin_donations(void);
+bool kstack_donate(struct page *page, bool zeroed);
 void kstack_wake_catch_up(void);
 
 #endif /* _MM_KSTACK_H */

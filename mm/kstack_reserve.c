@@ -28,6 +28,8 @@
  * between, and a worker may fill from another CPU.
  */
 static DEFINE_PER_CPU(struct page *, kstack_reserve[KSTACK_RESERVE]);
+/* Something for the refill to do: a slot may be empty, or a page have had none. */
+static DEFINE_PER_CPU(bool, kstack_taken_from);
 /* Pages that it had no slot for; the next refill frees them. */
 static DEFINE_PER_CPU(struct llist_head, kstack_surplus);
 /* What became of it. Changed in faults too: this_cpu operations, or before it is online. */
@@ -169,6 +171,9 @@ static void kstack_refill_now(void)
 	struct kstack_refill *refill = this_cpu_ptr(&kstack_refill);
 	gfp_t gfp = GFP_ATOMIC;
 
+	/* First: what is taken from here on is replaced by the next one. */
+	if (!this_cpu_xchg(kstack_taken_from, false))
+		return;
 	/* What is left is what overflows are survived with. */
 	if (kstack_reserve_count(refill->cpu) < KSTACK_RESERVE / 2)
 		gfp |= __GFP_MEMALLOC;
@@ -244,6 +249,7 @@ struct page *kstack_reserve_take(bool spare)
 		page = xchg(this_cpu_ptr(&kstack_reserve[i]), NULL);
 	if (page)
 		kstack_note_taken();
+	this_cpu_write(kstack_taken_from, true);
 	kstack_refill_soon();
 	preempt_enable();
 	return page;
@@ -262,6 +268,7 @@ void kstack_reserve_put(struct page *page)
 	/* Full: somebody refilled already. */
 	if (i == KSTACK_RESERVE)
 		llist_add(page_address(page), this_cpu_ptr(&kstack_surplus));
+	this_cpu_write(kstack_taken_from, true);
 	preempt_enable();
 }
 

@@ -122,6 +122,14 @@ static void retained_keeps_the_page(struct kunit *test)
 	pte = arch_kstack_mk_retained(pte, true);
 	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_asked(pte));
 	KUNIT_EXPECT_PTR_EQ(test, pte_page(pte), page);
+	/* As it is remembered whether it was written. */
+	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_written(pte));
+	KUNIT_EXPECT_EQ(test, arch_kstack_mk_present(pte).pte, mk_pte(page, PAGE_KERNEL).pte);
+	pte = arch_kstack_mk_zeroed(page);
+	KUNIT_EXPECT_FALSE(test, arch_kstack_pte_written(pte));
+	pte = arch_kstack_mk_retained(arch_kstack_mk_retained(pte, false), true);
+	KUNIT_EXPECT_FALSE(test, arch_kstack_pte_written(pte));
+	KUNIT_EXPECT_EQ(test, arch_kstack_mk_present(pte).pte, arch_kstack_mk_zeroed(page).pte);
 	__free_page(page);
 }
 
@@ -342,13 +350,14 @@ static void only_written_pages_are_read(struct kunit *test)
 	KUNIT_EXPECT_LT(test, used, kstack_mapped(s.ks) - PAGE_SIZE);
 	WRITE_ONCE(*door, POISON);
 	KUNIT_EXPECT_EQ(test, kstack_high_water(s.ks), used);
-	/* Taken back it may be written without the dirty bit. */
+	/* Taken back it is as it was. */
 	KUNIT_EXPECT_GT(test, trim(&s), 0);
 	KUNIT_EXPECT_TRUE(test, wake(&s));
-	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_written(kstack_slot(s.ks, slot)));
-	KUNIT_EXPECT_EQ(test, kstack_high_water(s.ks), kstack_mapped(s.ks));
-	/* By its own door, to the page above, which was taken back as well. */
+	KUNIT_EXPECT_FALSE(test, arch_kstack_pte_written(kstack_slot(s.ks, slot)));
+	KUNIT_EXPECT_LT(test, kstack_high_water(s.ks), kstack_mapped(s.ks) - PAGE_SIZE);
+	/* By its own door, and to the page above. */
 	WRITE_ONCE(*word, 0);
+	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_written(kstack_slot(s.ks, slot)));
 	WRITE_ONCE(word[PAGE_SIZE / sizeof(*word)], POISON);
 	/* Who walked past a moment ago has taken note of what was deeper. */
 	WRITE_ONCE(s.ks->high, 0);

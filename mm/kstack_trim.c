@@ -22,9 +22,13 @@
 
 #include "kstack.h"
 
-/* Reclaim when so many pages are retained, or the first has been so long. */
+/*
+ * Reclaim when so many pages are retained, or the first has been so long: twice as long as a
+ * thread has to sleep to be trimmed, within these.
+ */
 #define RECLAIM_BATCH		1024
-#define RECLAIM_AGE		HZ
+#define RECLAIM_AGE_MIN		(HZ / 20UL)
+#define RECLAIM_AGE_MAX		(1UL * HZ)
 
 /*
  * A thread that grows again and again drops its excess once in this time, and
@@ -50,6 +54,11 @@ static void kstack_reclaim_fn(struct work_struct *work)
 }
 static DECLARE_DELAYED_WORK(reclaim_work, kstack_reclaim_fn);
 
+static unsigned long reclaim_age(void)
+{
+	return clamp(2 * stack_policy_cold_delay(), RECLAIM_AGE_MIN, RECLAIM_AGE_MAX);
+}
+
 static pte_t kstack_slot(const struct kstack *ks, unsigned int slot)
 {
 	return READ_ONCE(ks->ptep[slot]);
@@ -67,8 +76,7 @@ unsigned int kstack_retained(const struct kstack *ks)
 
 /*
  * RETAINED to PRESENT: the same page, so a translation that some TLB may still
- * have is right again. As written: by that translation it may be, with the dirty
- * bit left alone. Any context, by code on this stack, or for a thread that is
+ * have is right again. Any context, by code on this stack, or for a thread that is
  * kept asleep. False if the slot is EMPTY.
  */
 bool kstack_take_back(struct kstack *ks, unsigned long addr)
@@ -77,7 +85,7 @@ bool kstack_take_back(struct kstack *ks, unsigned long addr)
 	pte_t old = READ_ONCE(*ptep);
 
 	while (arch_kstack_pte_retained(old)) {
-		pte_t new = mk_pte(pte_page(old), PAGE_KERNEL);
+		pte_t new = arch_kstack_mk_present(old);
 
 		/* Reclaim may mark or free it, a fault may be faster. */
 		if (!try_cmpxchg(&ptep->pte, &old.pte, new.pte))
@@ -93,14 +101,15 @@ bool kstack_take_back(struct kstack *ks, unsigned long addr)
 }
 
 /*
- * Keep how deep the thread has been, which the pages may not be there to tell.
- * The caller holds a reference to the stack.
+ * Keep how deep the thread has been, if only the pages below @keep tell, which may not be
+ * there any more. The caller holds a reference to the stack.
  */
-void kstack_note_high(struct kstack *ks)
+static void kstack_note_high(struct kstack *ks, unsigned long keep)
 {
-	unsigned int used = kstack_high_water(ks), old = READ_ONCE(ks->high);
+	unsigned int used = kstack_used(ks, READ_ONCE(ks->task->stack_low), keep);
+	unsigned int old = READ_ONCE(ks->high);
 
-	/* The walk and the thread itself may be here at the same time. */
+	/* Others and the thread itself may be here at the same time. */
 	while (old < used && !try_cmpxchg(&ks->high, &old, used))
 		;
 }
@@ -126,7 +135,7 @@ static unsigned int kstack_retain(struct kstack *ks, unsigned long keep,
 	 * grown again, and stack_low said so to a reader who came just then.
 	 */
 	while ((addr = kstack_low(ks)) < keep) {
-		pte_t *ptep = kstack_ptep(ks, addr);
+		pte_t *ptep = kstack_ptep(ks, addr), old;
 
 		WRITE_ONCE(task->stack_low, keep);
 		/*
@@ -136,7 +145,10 @@ static unsigned int kstack_retain(struct kstack *ks, unsigned long keep,
 		smp_mb();
 		if (refcount_read(&task->stack_refcount) > pins)
 			break;
-		xchg(&ptep->pte, arch_kstack_mk_retained(*ptep, false).pte);
+		old = READ_ONCE(*ptep);
+		while (!try_cmpxchg(&ptep->pte, &old.pte,
+				    arch_kstack_mk_retained(old, false).pte))
+			;
 		atomic_long_inc(&nr_retained);
 		this_cpu_dec(ks->stats->pages);
 		this_cpu_inc(ks->stats->retained);
@@ -165,7 +177,7 @@ static void kstack_retained_later(struct kstack *ks, enum kstack_trim what,
 	if (retained >= RECLAIM_BATCH)
 		mod_delayed_work(system_unbound_wq, &reclaim_work, 0);
 	else
-		queue_delayed_work(system_unbound_wq, &reclaim_work, RECLAIM_AGE);
+		queue_delayed_work(system_unbound_wq, &reclaim_work, reclaim_age());
 	stack_policy_record_trim(ks, what, nr);
 }
 
@@ -204,7 +216,7 @@ static void kstack_trim_current(struct kstack *ks, int pins)
 	unsigned long cut, flags;
 	unsigned int nr;
 
-	kstack_note_high(ks);
+	kstack_note_high(ks, kstack_top(ks));
 	local_irq_save(flags);
 	cut = min(kstack_cut(current_stack_pointer), kstack_top(ks) - ks->populate);
 	nr = kstack_retain(ks, cut, KSTACK_EXCESS, pins);
@@ -225,6 +237,13 @@ static bool kstack_trim_is_due(const struct kstack *ks)
 	       (u32)jiffies - READ_ONCE(ks->trimmed_at) >= TRIM_INTERVAL;
 }
 
+/* Current has something to give, but not now. */
+void kstack_watch(struct kstack *ks)
+{
+	if (stack_policy_watch(ks, current->nvcsw))
+		stack_policy_watch_soon();
+}
+
 /* task_work: current is on its way to user mode, or exits. */
 static void kstack_work_fn(struct callback_head *head)
 {
@@ -236,6 +255,8 @@ static void kstack_work_fn(struct callback_head *head)
 		return;
 	if (kstack_mapped(ks) > ks->populate && kstack_trim_is_due(ks))
 		kstack_trim_current(ks, 1);
+	if (kstack_mapped(ks) > ks->populate)
+		kstack_watch(ks);
 }
 
 /*
@@ -314,13 +335,15 @@ unsigned int kstack_trim_blocked(struct task_struct *tsk, kstack_may_trim_fn may
 {
 	struct kstack_cold cold = { .may = may };
 	struct kstack *ks = tsk->kstack;
+	unsigned long keep;
 
 	if (!READ_ONCE(ks->trim_cold) || READ_ONCE(tsk->exit_state) || !kstack_can_wake())
 		return 0;
+	keep = arch_kstack_saved_sp(tsk) & PAGE_MASK;
 	/* Not worth a lock. */
-	if (kstack_low(ks) >= (arch_kstack_saved_sp(tsk) & PAGE_MASK))
+	if (kstack_low(ks) >= keep)
 		return 0;
-	kstack_note_high(ks);
+	kstack_note_high(ks, kstack_top(ks) - PAGE_SIZE);
 	if (task_call_func(tsk, kstack_trim_blocked_fn, &cold) || !cold.nr)
 		return 0;
 	kstack_retained_later(ks, KSTACK_COLD, cold.nr);
@@ -370,7 +393,7 @@ bool kstack_resize(struct task_struct *tsk, struct kstack_size size)
 		kstack_trim_current(ks, 2);
 		return true;
 	}
-	kstack_note_high(ks);
+	kstack_note_high(ks, kstack_top(ks));
 	if (task_call_func(tsk, kstack_resize_blocked_fn, &resize))
 		return false;
 	if (resize.nr)
@@ -417,7 +440,7 @@ static unsigned int kstack_free_asked(struct kstack *ks)
 {
 	struct page *pages[KSTACK_PAGES];
 	unsigned int slot, nr = 0, i;
-	unsigned long flags;
+	unsigned long flags, zeroed = 0;
 
 	spin_lock_irqsave(&ks->charge_lock, flags);
 	for (slot = 0; slot < KSTACK_PAGES; slot++) {
@@ -426,6 +449,7 @@ static unsigned int kstack_free_asked(struct kstack *ks)
 		if (!arch_kstack_pte_asked(old) ||
 		    cmpxchg(&ks->ptep[slot].pte, old.pte, 0) != old.pte)
 			continue;
+		__assign_bit(nr, &zeroed, !arch_kstack_pte_written(old));
 		pages[nr++] = pte_page(old);
 		kstack_uncharge_slot(ks, slot, pte_page(old));
 		if (!ks->stats)
@@ -436,7 +460,7 @@ static unsigned int kstack_free_asked(struct kstack *ks)
 	spin_unlock_irqrestore(&ks->charge_lock, flags);
 	atomic_long_sub(nr, &nr_retained);
 	for (i = 0; i < nr; i++) {
-		if (!kstack_donate(pages[i]))
+		if (!kstack_donate(pages[i], test_bit(i, &zeroed)))
 			__free_page(pages[i]);
 	}
 	return nr;
@@ -456,6 +480,7 @@ static void kstack_relist_or_remove(struct kstack *ks)
 static unsigned long kstack_reclaim_locked(void)
 {
 	unsigned long from = ULONG_MAX, to = 0, stacks = 0, pages = 0;
+	bool again = kstack_begin_donations();
 	struct kstack *ks, *next;
 	LIST_HEAD(batch);
 
@@ -463,8 +488,13 @@ static unsigned long kstack_reclaim_locked(void)
 	spin_lock(&retaining_lock);
 	list_splice_init(&retaining, &batch);
 	spin_unlock(&retaining_lock);
-	if (list_empty(&batch))
+	if (list_empty(&batch)) {
+		/* Once nothing was taken any more, nothing is kept for that. */
+		kstack_wake_catch_up();
+		if (again)
+			queue_delayed_work(system_unbound_wq, &reclaim_work, reclaim_age());
 		return 0;
+	}
 
 	list_for_each_entry(ks, &batch, retained) {
 		kstack_mark_asked(ks, &from, &to);
@@ -478,8 +508,8 @@ static unsigned long kstack_reclaim_locked(void)
 		kstack_relist_or_remove(ks);
 		cond_resched();
 	}
-	if (atomic_long_read(&nr_retained) > 0)
-		queue_delayed_work(system_unbound_wq, &reclaim_work, RECLAIM_AGE);
+	if (atomic_long_read(&nr_retained) > 0 || again)
+		queue_delayed_work(system_unbound_wq, &reclaim_work, reclaim_age());
 	stack_policy_record_reclaim(stacks, pages);
 	/* Threads that took their own pages back are owed less. */
 	kstack_wake_catch_up();
@@ -558,8 +588,6 @@ void kstack_trim_reset(struct kstack *ks)
 	init_task_work(&ks->work, kstack_work_fn);
 	INIT_LIST_HEAD(&ks->waiting);
 	ks->late_starts = 0;
-	ks->seen_at = jiffies;
-	ks->seen_switches = 0;
 }
 
 static unsigned long kstack_shrink_count(struct shrinker *shrinker,

@@ -36,6 +36,8 @@
  */
 #define POOL_MAX	(64 + 8 * num_possible_cpus())
 #define POOL_PART	4
+/* And so many times POOL_MAX of what stacks give back, if as much was taken before. */
+#define POOL_GIVEN	3
 /* More than this many are not zeroed in one interrupt. */
 #define FILL_IN_IRQ	16
 /* While there is no page to be had. */
@@ -64,6 +66,8 @@ static unsigned int nr_waiting;
 static u64 waiting_since;
 /* Pages that cold threads do not have and will get. */
 static unsigned long nr_owed;
+/* That wake-ups took since the last reclaim, and between that and the one before. */
+static unsigned int nr_taken, nr_taken_before;
 /* When one of those that wait was woken last. Written by hand_out_fn() only. */
 static u64 last_woken;
 
@@ -82,6 +86,40 @@ static unsigned long pool_target(void)
 
 	/* Who waits is owed something. */
 	return owed ? min_t(unsigned long, KSTACK_PAGES + owed / POOL_PART, POOL_MAX) : 0;
+}
+
+/* Fewer are filled up. Until then it is what stacks give back that does it. */
+static unsigned long pool_least(void)
+{
+	return pool_target() - pool_target() / 4;
+}
+
+/* With what will be taken before the next reclaim, if that goes on as it did. */
+static unsigned long pool_most(void)
+{
+	unsigned long next = min3(pool_least() + READ_ONCE(nr_taken_before),
+				  READ_ONCE(nr_owed) / 2, 1UL * POOL_GIVEN * POOL_MAX);
+
+	return max(pool_target(), next);
+}
+
+/* Of each node. */
+static unsigned int pool_share(unsigned long pages)
+{
+	return DIV_ROUND_UP(pages, num_node_state(N_MEMORY));
+}
+
+/* Has some node less? */
+static bool pool_is_below(unsigned long pages)
+{
+	unsigned int share = pool_share(pages);
+	int node;
+
+	for_each_node_state(node, N_MEMORY) {
+		if (READ_ONCE(pools[node].nr) < share)
+			return true;
+	}
+	return false;
 }
 
 static void pool_add(struct page *page, int node)
@@ -121,15 +159,16 @@ static struct page *pool_take(int node)
 	return page;
 }
 
-/* *@nr pages at most, for @node. False if one is missing that could not be had. */
-static bool pool_fill_node(int node, gfp_t gfp, unsigned int *nr)
+/*
+ * *@nr pages at most, for @node, which shall have @share. False if one is missing that could
+ * not be had.
+ */
+static bool pool_fill_node(int node, gfp_t gfp, unsigned int share, unsigned int *nr)
 {
-	unsigned int nodes = num_node_state(N_MEMORY);
-
 	/* Who reclaims may come here, and has leave to take the allocator's reserves. */
 	if (!(gfp & __GFP_MEMALLOC))
 		gfp |= __GFP_NOMEMALLOC;
-	while (*nr && READ_ONCE(pools[node].nr) < DIV_ROUND_UP(pool_target(), nodes)) {
+	while (*nr && READ_ONCE(pools[node].nr) < share) {
 		struct page *page = kstack_refill_fails() ? NULL :
 			alloc_pages_node(node, gfp | __GFP_ZERO | __GFP_NOWARN, 0);
 
@@ -143,50 +182,79 @@ static bool pool_fill_node(int node, gfp_t gfp, unsigned int *nr)
 
 static bool pool_fill(gfp_t gfp, unsigned int nr)
 {
+	unsigned int share = pool_share(pool_target());
 	int node;
 
 	for_each_node_state(node, N_MEMORY) {
-		if (!pool_fill_node(node, gfp, &nr))
+		if (!pool_fill_node(node, gfp, share, &nr))
 			return false;
 	}
 	return true;
 }
 
-static unsigned int pool_most(void)
+static struct page *pool_take_surplus(int node)
 {
-	return pool_target() + num_node_state(N_MEMORY) - 1;
+	struct page *page = NULL;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&wake_lock, flags);
+	if (pools[node].nr > pool_share(pool_most()))
+		page = pool_take_from(node);
+	raw_spin_unlock_irqrestore(&wake_lock, flags);
+	return page;
 }
 
 /* What threads that have ended need no more. */
 static void pool_shrink(void)
 {
-	for (;;) {
-		struct page *page = NULL;
-		unsigned long flags;
+	struct page *page;
+	int node;
 
-		raw_spin_lock_irqsave(&wake_lock, flags);
-		if (nr_pool > pool_most())
-			page = pool_take(first_memory_node);
-		raw_spin_unlock_irqrestore(&wake_lock, flags);
-		if (!page)
-			return;
-		__free_page(page);
+	for (node = 0; node < nr_node_ids; node++) {
+		while ((page = pool_take_surplus(node))) {
+			__free_page(page);
+			cond_resched();
+		}
 	}
 }
 
-/**
- * kstack_donate - give a page of a stack to those that wait for one
- * @page: that nobody has any more, with what was written there
- *
- * Return: false if nobody does, and the page is the caller's still.
- */
-bool kstack_donate(struct page *page)
+static bool pool_has_surplus(void)
 {
-	if (list_empty(&waiting) || READ_ONCE(nr_pool) >= READ_ONCE(nr_owed))
+	return READ_ONCE(nr_pool) > pool_most() + num_node_state(N_MEMORY) - 1;
+}
+
+/**
+ * kstack_donate - give a page of a stack to those that wait for one, or will be woken
+ * @page: that nobody has any more
+ * @zeroed: nobody has written there
+ *
+ * Return: false if nobody needs it, and the page is the caller's still.
+ */
+bool kstack_donate(struct page *page, bool zeroed)
+{
+	int node = page_to_nid(page);
+
+	if (!list_empty(&waiting) && READ_ONCE(nr_pool) < READ_ONCE(nr_owed)) {
+		if (!zeroed)
+			clear_highpage(page);
+	} else if (!zeroed || !READ_ONCE(nr_owed) ||
+		   READ_ONCE(pools[node].nr) >= pool_share(pool_most())) {
 		return false;
-	clear_highpage(page);
-	pool_add(page, page_to_nid(page));
+	}
+	pool_add(page, node);
 	return true;
+}
+
+/* Reclaim begins. Return: did wake-ups take pages since the last time? */
+bool kstack_begin_donations(void)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&wake_lock, flags);
+	nr_taken_before = nr_taken;
+	nr_taken = 0;
+	raw_spin_unlock_irqrestore(&wake_lock, flags);
+	return READ_ONCE(nr_taken_before);
 }
 
 /*
@@ -220,6 +288,7 @@ static bool kstack_complete(struct kstack *ks, bool from_pool)
 		}
 		this_cpu_inc(ks->stats->replaced);
 		nr_owed--;
+		nr_taken++;
 		/* Counts pages only once, and has the pool refilled. */
 		kstack_charge_later(ks);
 	}
@@ -227,6 +296,9 @@ static bool kstack_complete(struct kstack *ks, bool from_pool)
 	if (low > to)
 		return false;
 	ks->want = 0;
+	/* In an interrupt; here no work can be queued. */
+	if (stack_policy_watch(ks, ks->task->nvcsw))
+		kstack_refill_soon();
 	return true;
 }
 
@@ -248,7 +320,7 @@ void kstack_make_cold(struct task_struct *task, unsigned int mapped, unsigned in
 /* After that, and without the lock: there should be something to wake it with. */
 void kstack_made_cold(void)
 {
-	if (READ_ONCE(nr_pool) < pool_target())
+	if (pool_is_below(pool_least()))
 		kthread_queue_delayed_work(hand_out_worker, &hand_out, 0);
 }
 
@@ -366,6 +438,21 @@ static int kstack_warm_fn(struct task_struct *task, void *data)
 bool kstack_warm(struct task_struct *task, kstack_may_trim_fn must)
 {
 	return task_call_func(task, kstack_warm_fn, must);
+}
+
+/**
+ * stack_policy_prio_changed - complete a cold thread that may not wait any more
+ * @task: with its pi_lock and its runqueue locked
+ *
+ * If there are not enough pages at hand, it is looked at before long.
+ */
+void stack_policy_prio_changed(struct task_struct *task)
+{
+	struct kstack *ks = task->kstack;
+
+	if (!kstack_warm_fn(task, stack_policy_cannot_be_late) &&
+	    stack_policy_cannot_be_late(task) && stack_policy_watch(ks, task->nvcsw))
+		kstack_refill_soon();
 }
 
 static int complete_first_fn(struct task_struct *task, void *data)
@@ -577,10 +664,13 @@ static void allocate_fn(struct kthread_work *work)
  */
 void kstack_wake_catch_up(void)
 {
+	bool filled = true;
+
 	if (!hand_out_worker)
 		return;
-	if (!pool_fill(GFP_NOWAIT, FILL_IN_IRQ) || !list_empty(&waiting) ||
-	    READ_ONCE(nr_pool) < pool_target() || READ_ONCE(nr_pool) > pool_most())
+	if (pool_is_below(pool_least()))
+		filled = pool_fill(GFP_NOWAIT, FILL_IN_IRQ) && !pool_is_below(pool_least());
+	if (!filled || !list_empty(&waiting) || pool_has_surplus())
 		kthread_mod_delayed_work(hand_out_worker, &hand_out, 0);
 }
 

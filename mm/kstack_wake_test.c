@@ -239,6 +239,72 @@ static void completed_while_frozen(struct kunit *test)
 	stop(&c);
 }
 
+/* As if so many more pages were owed, and so many were taken: there is room for others. */
+static void owe(long pages)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&wake_lock, flags);
+	nr_owed += pages;
+	nr_taken = max(pages, 0L);
+	raw_spin_unlock_irqrestore(&wake_lock, flags);
+}
+
+/* Is @page in the pool? And is all of that zero? */
+static bool in_pool(const struct page *page, bool *zero)
+{
+	struct pool *pool = &pools[page_to_nid(page)];
+	struct page *other;
+	unsigned long flags;
+	bool found = false;
+
+	*zero = true;
+	raw_spin_lock_irqsave(&wake_lock, flags);
+	list_for_each_entry(other, &pool->pages, lru) {
+		found |= other == page;
+		*zero &= !memchr_inv(page_address(other), 0, PAGE_SIZE);
+	}
+	raw_spin_unlock_irqrestore(&wake_lock, flags);
+	return found;
+}
+
+/*
+ * What a stack gives back goes to others as it is if nobody has written there, and
+ * never with what was.
+ */
+static void nobody_gets_what_was_written(struct kunit *test)
+{
+	struct cold c = { .state = TASK_UNINTERRUPTIBLE };
+	struct page *clean, *written;
+	unsigned long low;
+	unsigned int nr;
+	bool zero;
+
+	c.task = kthread_run(cold_fn, &c, "cold");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c.task));
+	c.ks = c.task->kstack;
+	KUNIT_ASSERT_TRUE(test, is_asleep(c.task));
+	low = kstack_low(c.ks);
+	clean = pte_page(*kstack_ptep(c.ks, low));
+	written = pte_page(*kstack_ptep(c.ks, low + PAGE_SIZE));
+	KUNIT_ASSERT_FALSE(test, arch_kstack_pte_written(*kstack_ptep(c.ks, low)));
+	/* Far below what it uses. */
+	memset((void *)low + PAGE_SIZE, 0xa5, 64);
+
+	owe(1000);
+	read_poll_timeout(trim_once, nr, nr, POLL_US, DEADLINE_US, false, &c);
+	KUNIT_EXPECT_EQ(test, nr, 2);
+	kstack_reclaim();
+	KUNIT_EXPECT_TRUE(test, in_pool(clean, &zero));
+	KUNIT_EXPECT_TRUE(test, zero);
+	/* Not before it was zeroed, by the allocator. */
+	in_pool(written, &zero);
+	KUNIT_EXPECT_TRUE(test, zero);
+	owe(-1000);
+	pool_shrink();
+	stop(&c);
+}
+
 static struct kunit_case kstack_wake_test_cases[] = {
 	KUNIT_CASE(sleeps_as_it_did),
 	KUNIT_CASE(inactive_while_it_is_cold),
@@ -247,6 +313,7 @@ static struct kunit_case kstack_wake_test_cases[] = {
 	KUNIT_CASE(not_every_sleep_is_frozen),
 	KUNIT_CASE(completed_in_its_sleep),
 	KUNIT_CASE(completed_while_frozen),
+	KUNIT_CASE(nobody_gets_what_was_written),
 	{}
 };
 

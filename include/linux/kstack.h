@@ -149,9 +149,14 @@ struct kstack {
 	int			flushed_cpu;	/* knows no translation of a RETAINED slot */
 	struct list_head	retained;	/* of stacks with RETAINED slots */
 
-	/* Of the walk over all threads: when this one was last seen to run. */
-	u32			seen_at;	/* jiffies */
-	u32			seen_switches;
+	/* Policy's: when somebody looks at the thread next. */
+	u32			seen_at;	/* when that was last, jiffies */
+	u32			seen_switches;	/* how often it had slept by then */
+	struct list_head	watch;		/* on one of its lists, this one */
+	u8			watched_on;
+	bool			arriving;	/* with arrival, on the way there */
+	u16			arriving_on;	/* of this CPU */
+	struct llist_node	arrival;
 
 	union {
 		struct {
@@ -183,7 +188,6 @@ int kstack_grow(struct kstack *ks, unsigned long to, gfp_t gfp,
 unsigned long kstack_low(const struct kstack *ks);
 unsigned long kstack_mapped(const struct kstack *ks);
 unsigned long kstack_high_water(const struct kstack *ks);
-void kstack_note_high(struct kstack *ks);
 unsigned long kstack_depth(const struct task_struct *tsk);
 typedef bool (*kstack_may_trim_fn)(struct task_struct *task);
 unsigned int kstack_trim_blocked(struct task_struct *tsk, kstack_may_trim_fn may);
@@ -192,6 +196,7 @@ void kstack_trim_soon(struct kstack *ks);
 unsigned long kstack_reclaim(void);
 bool kstack_is_cold(const struct kstack *ks);
 bool kstack_warm(struct task_struct *task, kstack_may_trim_fn must);
+struct task_struct *kstack_get_task(struct kstack *ks);
 void *kstack_find_page(const struct kstack *ks, const struct page *page);
 struct kstack *kstack_of_top_page(const struct page *page, unsigned long base);
 unsigned int kstack_reserve_count(int cpu);
@@ -213,6 +218,15 @@ bool stack_policy_overflow(struct kstack *ks, struct pt_regs *regs,
 			   unsigned long address, int vector);
 /* What @cpu has recorded. On that CPU in hard interrupt context, or when it is dead. */
 void stack_policy_report_overflows(unsigned int cpu);
+/*
+ * Policy's side of giving back: look at the thread of @ks before long; forget @ks, which is
+ * about to be freed. See there.
+ */
+bool stack_policy_watch(struct kstack *ks, unsigned long switches);
+void stack_policy_watch_soon(void);
+unsigned long stack_policy_cold_delay(void);
+bool stack_policy_is_watched(struct kstack *ks);
+void stack_policy_unwatch(struct kstack *ks);
 /* For the record: who was trimmed, what was freed. No locks are held. */
 void stack_policy_record_trim(const struct kstack *ks, enum kstack_trim what,
 			      unsigned int pages);

@@ -162,6 +162,9 @@ void stack_policy_switch_in(struct task_struct *next);
  */
 bool stack_policy_wake(struct task_struct *tsk);
 
+/* sched/core.c: as its callers for who has TASK_COLD. */
+void stack_policy_prio_changed(struct task_struct *tsk);
+
 /* freezer.c: as its callers for who has TASK_COLD. */
 int stack_policy_freeze(struct task_struct *tsk);
 int stack_policy_thaw(struct task_struct *tsk);
@@ -224,6 +227,7 @@ static __always_inline bool stack_policy_page_fault(struct pt_regs *regs,
 }
 static inline void stack_policy_switch_in(struct task_struct *next) { }
 static inline bool stack_policy_wake(struct task_struct *tsk) { return false; }
+static inline void stack_policy_prio_changed(struct task_struct *tsk) { }
 static inline int stack_policy_freeze(struct task_struct *tsk) { return 0; }
 static inline int stack_policy_thaw(struct task_struct *tsk) { return 0; }
 static inline void *stack_policy_find_page(const struct page *page) { return NULL; }

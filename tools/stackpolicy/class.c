@@ -28,6 +28,7 @@ static void stats_json(const struct stack_policy_stats *stats)
 		ONE(uncharged_kb), ONE(trims_excess), ONE(trims_cold), ONE(retained_kb),
 		ONE(reclaimed_kb), ONE(restored_kb), ONE(replaced_kb), ONE(late_starts),
 		ALL(depth_kb), ALL(high_water_kb), ONE(grows_fault_deep), ALL(late_us),
+		ONE(depths_age_ms),
 #undef ONE
 #undef ALL
 	};

@@ -153,6 +153,7 @@ static int feature_probe(int argc, char **argv)
 	       exists(DEBUGFS "/fail_kstack_refill"), "CONFIG_FAIL_KSTACK_REFILL=y");
 	report_sysctl("stack_policy");
 	report_sysctl("stack_policy_overflow");
+	report_sysctl("stack_policy_cold_ms");
 	report_sysctl("stack_policy_cold_secs");
 	if (json)
 		jsonw_end_object(json);

@@ -17,6 +17,9 @@
 #include "main.h"
 #include "stacks.h"
 
+/* What is older than that is being counted anew: linux/stack_policy.h. */
+#define DEPTHS_AGE_MS	1000
+
 #define TABLE	"/proc/sys/kernel/stack_policy"
 #define PROFILE	"/proc/sys/kernel/stack_policy_profile"
 
@@ -110,30 +113,38 @@ int stacks_open_map(const char *name)
 }
 
 /* A kernel's value may be shorter or longer than the one we know. */
+static bool read_values(struct stacks *s, int fd, char *value, __u32 size)
+{
+	__u32 class;
+
+	for (class = 0; class < s->nr; class++) {
+		if (bpf_map_lookup_elem(fd, &class, value))
+			return false;
+		memcpy(&s->class[class].stats, value, size < sizeof(struct stack_policy_stats) ?
+		       size : sizeof(struct stack_policy_stats));
+	}
+	return true;
+}
+
+/*
+ * The kernel counts how deep the threads are when somebody asks, and has the answer a moment
+ * later: milliseconds, or as long as it takes to come by all of them.
+ */
 static void read_stats(struct stacks *s)
 {
 	struct bpf_map_info info = {};
-	__u32 len = sizeof(info), class;
+	__u32 len = sizeof(info);
 	char *value = NULL;
-	int fd = stacks_open_map("stack_stats");
+	int tries = 100, fd = stacks_open_map("stack_stats");
 
 	if (fd < 0)
 		return;
 	if (!bpf_obj_get_info_by_fd(fd, &info, &len))
 		value = calloc(1, info.value_size);
-	if (!value)
-		goto close_fd;
-	for (class = 0; class < s->nr; class++) {
-		if (bpf_map_lookup_elem(fd, &class, value))
-			goto free_value;
-		memcpy(&s->class[class].stats, value, info.value_size <
-		       sizeof(struct stack_policy_stats) ? info.value_size :
-		       sizeof(struct stack_policy_stats));
-	}
-	s->has_stats = true;
-free_value:
+	while (value && (s->has_stats = read_values(s, fd, value, info.value_size)) &&
+	       s->nr && s->class[0].stats.depths_age_ms > DEPTHS_AGE_MS && --tries)
+		usleep(10000);
 	free(value);
-close_fd:
 	close(fd);
 }
 

@@ -20,7 +20,7 @@ enum stack_class {
 	STACK_CLASS_MAX,
 };
 
-/* What becomes of the stack of a thread that sleeps for kernel.stack_policy_cold_secs. */
+/* What becomes of the stack of a thread that sleeps for kernel.stack_policy_cold_ms. */
 enum stack_policy_sleepers {
 	STACK_SLEEPERS_BY_SIZE,		/* trimmed if populate_kb is below limit_kb */
 	STACK_SLEEPERS_TRIM,		/* trimmed */
@@ -82,6 +82,12 @@ struct stack_policy_stats {
 
 	/* late_starts by microseconds: [0] below 1, [1] below 2, [2] below 4, ... */
 	__u64	late_us[STACK_POLICY_DELAYS];
+
+	/*
+	 * How old depth_kb and high_water_kb are, milliseconds. If that is more than
+	 * 1,000, reading them has begun a new walk: read again.
+	 */
+	__u64	depths_age_ms;
 };
 
 #endif /* _UAPI_LINUX_STACK_POLICY_H */

@@ -18,6 +18,7 @@
  */
 #define _KSTACK_RETAINED	_PAGE_SOFTW1	/* unmapped, and still the stack's */
 #define _KSTACK_ASKED		_PAGE_SOFTW2	/* a flush of all TLBs comes or came */
+#define _KSTACK_WRITTEN		_PAGE_SOFTW3	/* was dirty */
 
 /*
  * Of a page of zeros. The CPU sets the dirty bit before it writes there first.
@@ -28,17 +29,25 @@ static inline pte_t arch_kstack_mk_zeroed(struct page *page)
 	return pte_mkclean(mk_pte(page, PAGE_KERNEL));
 }
 
-/* False: still zeros. Of a present PTE. */
+/* False: still zeros. Of a PTE that is present or retained. */
 static inline bool arch_kstack_pte_written(pte_t pte)
 {
-	return pte_dirty(pte);
+	return pte_present(pte) ? pte_dirty(pte) : pte.pte & _KSTACK_WRITTEN;
 }
 
 static inline pte_t arch_kstack_mk_retained(pte_t pte, bool asked)
 {
-	pteval_t bits = _KSTACK_RETAINED | (asked ? _KSTACK_ASKED : 0);
+	pteval_t bits = _KSTACK_RETAINED | (asked ? _KSTACK_ASKED : 0) |
+			(arch_kstack_pte_written(pte) ? _KSTACK_WRITTEN : 0);
 
 	return pfn_pte(pte_pfn(pte), __pgprot(bits));
+}
+
+/* As it was: by a translation from before it can be written only if it was then. */
+static inline pte_t arch_kstack_mk_present(pte_t pte)
+{
+	return arch_kstack_pte_written(pte) ? mk_pte(pte_page(pte), PAGE_KERNEL) :
+					      arch_kstack_mk_zeroed(pte_page(pte));
 }
 
 static inline bool arch_kstack_pte_retained(pte_t pte)

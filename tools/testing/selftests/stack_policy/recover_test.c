@@ -298,7 +298,7 @@ FIXTURE_SETUP(sleep)
 }
 FIXTURE_TEARDOWN(sleep)
 {
-	EXPECT_OK(spit(COLD_SECS, "10"));
+	EXPECT_OK(spit(COLD_MS, DEFAULT_COLD_MS));
 }
 
 TEST_F(sleep, to_ram)
@@ -337,7 +337,7 @@ FIXTURE_SETUP(sleepers)
 }
 FIXTURE_TEARDOWN(sleepers)
 {
-	EXPECT_OK(spit(COLD_SECS, "10"));
+	EXPECT_OK(spit(COLD_MS, DEFAULT_COLD_MS));
 	EXPECT_OK(spit(POWER "pm_freeze_timeout", "20000"));
 }
 

@@ -49,7 +49,7 @@ static long settled_kb(long target)
 /* Threads that sleep while others are counted keep what they have. */
 static void let_none_go_cold(bool none)
 {
-	checked(spit("/proc/sys/kernel/stack_policy_cold_secs", none ? "0" : "10"));
+	checked(spit(COLD_MS, none ? "0" : DEFAULT_COLD_MS));
 }
 
 FIXTURE(table) { };

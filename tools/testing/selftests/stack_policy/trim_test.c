@@ -91,7 +91,7 @@ FIXTURE_SETUP(trim)
 FIXTURE_TEARDOWN(trim)
 {
 	spit(TABLE, "default");
-	spit(COLD_SECS, "10");
+	spit(COLD_MS, DEFAULT_COLD_MS);
 	/* Of a test that did not get to it. */
 	spit(TRACING "current_tracer", "nop");
 	spit(CPU1, "1");
@@ -441,6 +441,47 @@ TEST_F(trim, cold_secs_takes_seconds)
 	}
 	ASSERT_OK(spit(COLD_SECS, "86400"));
 	ASSERT_EQ(86400, atol(slurp(COLD_SECS)));
+	ASSERT_EQ(86400000, atol(slurp(COLD_MS)));
+}
+
+/* What is less than a second is not none of it. */
+TEST_F(trim, cold_ms_takes_milliseconds)
+{
+	static const char * const bad[] = { "-1", "86400001", "x", "4294967296", "0.5" };
+
+	for (int i = 0; i < 5; i++) {
+		ASSERT_GT(0, spit(COLD_MS, bad[i])) TH_LOG("\"%s\"", bad[i]);
+		ASSERT_EQ(0, atol(slurp(COLD_MS)));
+	}
+	ASSERT_OK(spit(COLD_MS, "86400000"));
+	ASSERT_EQ(86400000, atol(slurp(COLD_MS)));
+	ASSERT_OK(spit(COLD_MS, "1"));
+	ASSERT_EQ(1, atol(slurp(COLD_SECS)));
+	ASSERT_OK(spit(COLD_MS, "1001"));
+	ASSERT_EQ(2, atol(slurp(COLD_SECS)));
+	ASSERT_OK(spit(COLD_SECS, "3"));
+	ASSERT_EQ(3000, atol(slurp(COLD_MS)));
+}
+
+/* Who is woken again and again keeps what it has, beside one who sleeps. */
+TEST_F(trim, who_is_busy_is_left_alone)
+{
+	pid_t busy = must_fork(), sleeps;
+
+	if (!busy) {
+		for (;;)
+			usleep(10000);
+	}
+	sleeps = sleeping_child();
+	ASSERT_OK(spit(COLD_MS, "2000"));
+	EXPECT_TRUE(wait_until(of_thread(sleeps, "trims_cold") > 0));
+	/* Once more, from the start. */
+	kill(sleeps, SIGSTOP);
+	kill(sleeps, SIGCONT);
+	EXPECT_TRUE(wait_until(of_thread(sleeps, "trims_cold") > 1));
+	EXPECT_EQ(0, of_thread(busy, "trims_cold"));
+	reap(busy);
+	reap(sleeps);
 }
 
 /* Lines of the trace about @event, recorded in @comm. */
@@ -525,12 +566,16 @@ static bool counted_all(unsigned long long *deep, unsigned long long *deepest)
 	return *deep && depth == s.threads && high == depth;
 }
 
-/* How deep the living are: as many as there are threads. */
+/* How deep the living are: as many as there are threads. Counted when somebody asks. */
 TEST_F(trim, depths_of_living_threads)
 {
 	pid_t child = blocked_child("hold", "20000");
 	unsigned long long deep, deepest;
 
+	EXPECT_TRUE(wait_until(class_stats(TASK).depths_age_ms < 1000));
+	sleep(2);
+	EXPECT_LT(1000, class_stats(TASK).depths_age_ms);
+	EXPECT_TRUE(wait_until(class_stats(TASK).depths_age_ms < 1000));
 	EXPECT_TRUE(wait_until(counted_all(&deep, &deepest)));
 	EXPECT_LE(1, deep);
 	EXPECT_LE(deep, deepest);

@@ -28,6 +28,8 @@
 		"user-worker=12/32 irq=32/32 task-big=32/32\n"
 #define PROFILE	"/proc/sys/kernel/stack_policy_profile"
 #define COLD_SECS "/proc/sys/kernel/stack_policy_cold_secs"
+#define COLD_MS	"/proc/sys/kernel/stack_policy_cold_ms"
+#define DEFAULT_COLD_MS "100"
 #define WARN_KB	"/proc/sys/kernel/stack_policy_warn_kb"
 #define MINE	"/proc/thread-self/stack_policy"
 #define MODULE	"/sys/kernel/debug/stack_policy_test/"
@@ -50,6 +52,7 @@ struct stats {
 	unsigned long long trims_excess, trims_cold, retained_kb, reclaimed_kb;
 	unsigned long long restored_kb, replaced_kb, late_starts;
 	unsigned long long depth_kb[32], high_water_kb[32], grows_fault_deep, late_us[32];
+	unsigned long long depths_age_ms;
 };
 
 /*

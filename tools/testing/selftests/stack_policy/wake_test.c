@@ -42,7 +42,7 @@ FIXTURE_SETUP(wake)
 }
 FIXTURE_TEARDOWN(wake)
 {
-	spit(COLD_SECS, "10");
+	spit(COLD_MS, DEFAULT_COLD_MS);
 	/* Of a test that did not get to it. */
 	spit(FAIL_REFILL "probability", "0");
 	spit(TRACING "events/stack_policy/enable", "0");
@@ -351,6 +351,51 @@ TEST_F(wake, real_time_does_not_wait)
 	reap(child);
 }
 
+/* There and then: whoever comes by later has nothing to do with it. */
+TEST_F(wake, real_time_is_complete_at_once)
+{
+	pid_t child = sleeping_child();
+
+	EXPECT_TRUE(trim_child(child));
+	EXPECT_EQ(4, of_thread(child, "mapped_kb"));
+	EXPECT_TRUE(wait_until(number(POOL, "pages") >= 2));
+	ASSERT_OK(be_real_time(child));
+	EXPECT_EQ(12, of_thread(child, "mapped_kb"));
+	EXPECT_TRUE(asleep(child));
+	reap(child);
+}
+
+/* It has a lock, and somebody comes for that who may not wait. */
+TEST_F(wake, who_is_boosted_is_complete_at_once)
+{
+	unsigned int *lock = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child, waits;
+
+	ASSERT_NE(MAP_FAILED, lock);
+	child = must_fork();
+	if (!child) {
+		checked(syscall(SYS_futex, lock, FUTEX_LOCK_PI, 0, NULL));
+		for (;;)
+			pause();
+	}
+	EXPECT_TRUE(wait_until(*(volatile unsigned int *)lock == (unsigned int)child));
+	EXPECT_TRUE(trim_child(child));
+	EXPECT_EQ(4, of_thread(child, "mapped_kb"));
+	EXPECT_TRUE(wait_until(number(POOL, "pages") >= 2));
+	waits = must_fork();
+	if (!waits) {
+		be_real_time(0);
+		_exit(checked(syscall(SYS_futex, lock, FUTEX_LOCK_PI, 0, NULL)));
+	}
+	EXPECT_TRUE(wait_until(*(volatile unsigned int *)lock & FUTEX_WAITERS));
+	EXPECT_TRUE(asleep(waits));
+	EXPECT_EQ(12, of_thread(child, "mapped_kb"));
+	EXPECT_TRUE(asleep(child));
+	reap(waits);
+	reap(child);
+}
+
 static int locks[2];
 
 static int lock_memory(pid_t pid)
@@ -640,7 +685,7 @@ FIXTURE_SETUP(tight)
 }
 FIXTURE_TEARDOWN(tight)
 {
-	spit(COLD_SECS, "10");
+	spit(COLD_MS, DEFAULT_COLD_MS);
 }
 
 /*

@@ -35,19 +35,20 @@ static const struct mix {
 	unsigned int	processes, threads;	/* of each process */
 	struct habit	habit[5];
 } mixes[] = {
-	/* Of a fleet's machine: two in five never wake, one in ten does each second or more often. */
+	/* Of a fleet's machine: two in five never wake, one in ten does each second or sooner. */
 	{ "fleet", 60, 50, { { 2, 100, 100 }, { 8, 1000, 1000 }, { 20, 3000, 10000 },
 			     { 30, 10000, 60000 }, { 40, 0, 0 } } },
 };
 
 static const struct setting {
 	const char	*name, *table;
-	unsigned int	cold_secs;
+	unsigned int	cold_ms;
 } settings[] = {
-	{ "10_s", "default", 10 },
-	{ "3_s", "default", 3 },
-	{ "1_s", "default", 1 },
-	{ "conservative_1_s", "conservative", 1 },
+	{ "10_s", "default", 10000 },
+	{ "1_s", "default", 1000 },
+	{ "300_ms", "default", 300 },
+	{ "100_ms", "default", 100 },
+	{ "conservative", "conservative", 100 },
 };
 
 static struct timespec ms(unsigned int time)
@@ -210,7 +211,7 @@ static void measure_mix(void)
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(settings); i++) {
 		must(!spit(TABLE, settings[i].table), TABLE);
-		must(!spit_number(COLD_SECS, settings[i].cold_secs), COLD_SECS);
+		must(!spit_number(COLD_MS, settings[i].cold_ms), COLD_MS);
 		measure_with(settings[i].name, stack, all);
 	}
 	must(!spit(TABLE, "default"), TABLE);

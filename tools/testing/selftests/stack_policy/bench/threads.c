@@ -23,7 +23,7 @@
 #include "bench.h"
 
 #define STACK	16384		/* of user memory, for one */
-#define WALK_S	6		/* seconds in which walks are watched */
+#define WATCH_S	64		/* each thread is looked at once */
 
 static int gate[2], gate_epoll;
 static volatile int gate_futex, started;
@@ -185,8 +185,8 @@ static double stamp(const char *line, const char *at)
 	return atof(at);
 }
 
-/* What the walk takes, in ticks a second: from the trace of its work items. */
-static void show_walk(int nr)
+/* What looking at the threads takes, in ticks a second: from the trace of its work items. */
+static void show_watch(int nr)
 {
 	static char line[512];
 	double from = 0, sum = 0;
@@ -198,13 +198,13 @@ static void show_walk(int nr)
 	must(!spit(TRACING "trace_clock", "x86-tsc"), "trace_clock");
 	must(!spit(TRACING "events/workqueue/workqueue_execute_start/enable", "1") &&
 	     !spit(TRACING "events/workqueue/workqueue_execute_end/enable", "1"), "workqueue");
-	sleep(WALK_S);
+	sleep(WATCH_S);
 	must(!spit(TRACING "events/workqueue/enable", "0"), "workqueue");
 	f = fopen(TRACING "trace", "r");
 	while (f && fgets(line, sizeof(line), f)) {
 		const char *at = strstr(line, ": workqueue_execute_");
 
-		if (!at || !strstr(line, "stack_policy_walk_fn"))
+		if (!at || !strstr(line, "stack_policy_watch_fn"))
 			continue;
 		if (strstr(at, "start"))
 			from = stamp(line, at);
@@ -213,13 +213,25 @@ static void show_walk(int nr)
 	}
 	if (f)
 		fclose(f);
-	show_for(nr, "walk_per_second", sum / WALK_S);
+	show_for(nr, "watch_per_second", sum / WATCH_S);
 }
 
 /* All zero on a stock kernel. */
 static struct stats task_stats(void)
 {
 	return access(TABLE, F_OK) ? (struct stats){} : class_stats(TASK);
+}
+
+/* By default, or never. */
+static void go_cold(bool soon)
+{
+	static char normal[16];
+
+	if (access(TABLE, F_OK))
+		return;
+	if (!*normal)
+		snprintf(normal, sizeof(normal), "%s", slurp(COLD_MS));
+	must(!spit(COLD_MS, soon ? normal : "0"), COLD_MS);
 }
 
 static void measure_threads(int nr)
@@ -231,13 +243,15 @@ static void measure_threads(int nr)
 	struct memory before = memory();
 
 	must(stacks != MAP_FAILED && thread, "memory");
+	/* Not before they have been measured. */
+	go_cold(false);
 	start(thread, stacks, nr);
 	show_memory(nr, "new", &before);
 	show_speed(nr);
-	/* Seen to have slept for ten seconds by a walk that takes longer for more. */
-	sleep(25 + nr / 1000);
+	go_cold(true);
+	sleep(25);
 	show_memory(nr, "cold", &before);
-	show_walk(nr);
+	show_watch(nr);
 	end(thread, nr);
 	to = task_stats();
 	show_for(nr, "late", to.late_starts - from.late_starts);
