@@ -487,7 +487,7 @@ static void kstack_count_with(struct kstack *ks, struct kstack_stats __percpu *s
 	}
 }
 
-/* The walk may look at it meanwhile. */
+/* The watcher may look at it meanwhile. */
 void kstack_set_size(struct kstack *ks, struct kstack_size size)
 {
 	WRITE_ONCE(ks->populate, size.populate);

@@ -71,7 +71,7 @@ static bool nobody(struct task_struct *task)
 	return false;
 }
 
-/* As the walk does. */
+/* As the watcher does. */
 static unsigned int trim_once(struct sleeper *s)
 {
 	unsigned int nr;
@@ -83,7 +83,7 @@ static unsigned int trim_once(struct sleeper *s)
 	return nr;
 }
 
-/* Somebody else, the walk for one, may hold the stack at the moment. */
+/* Somebody else, the watcher for one, may hold the stack at the moment. */
 static unsigned int trim(struct sleeper *s)
 {
 	unsigned int nr;
@@ -359,7 +359,7 @@ static void only_written_pages_are_read(struct kunit *test)
 	WRITE_ONCE(*word, 0);
 	KUNIT_EXPECT_TRUE(test, arch_kstack_pte_written(kstack_slot(s.ks, slot)));
 	WRITE_ONCE(word[PAGE_SIZE / sizeof(*word)], POISON);
-	/* Who walked past a moment ago has taken note of what was deeper. */
+	/* Who looked a moment ago has taken note of what was deeper. */
 	WRITE_ONCE(s.ks->high, 0);
 	KUNIT_EXPECT_EQ(test, kstack_high_water(s.ks), kstack_mapped(s.ks) - PAGE_SIZE);
 	mutex_unlock(&reclaim_mutex);
@@ -423,7 +423,7 @@ static void used_again_is_all_zeros(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, again, first);
 }
 
-/* As on the way to user mode. Not while somebody walks past: then there will be a next time. */
+/* As on the way to user mode. Not while somebody else looks: then there will be a next time. */
 static void trim_own_excess(void)
 {
 	struct kstack *ks = current->kstack;

@@ -62,7 +62,7 @@ static void start(struct kunit *test, struct cold *c, unsigned int state)
 	KUNIT_ASSERT_FALSE(test, IS_ERR(c->task));
 	c->ks = c->task->kstack;
 	KUNIT_ASSERT_TRUE(test, is_asleep(c->task));
-	/* Somebody else, the walk for one, may hold the stack at the moment. */
+	/* Somebody else, the watcher for one, may hold the stack at the moment. */
 	read_poll_timeout(trim_once, nr, nr, POLL_US, DEADLINE_US, false, c);
 	KUNIT_ASSERT_EQ(test, nr, 2);
 	kstack_reclaim();

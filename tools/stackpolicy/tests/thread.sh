@@ -6,7 +6,7 @@ me=$$
 check show 0 "^ +1 +1 task .* init" "$tool thread show"
 check show_kthread 0 "kthreadd\$" "$tool thread show --class kthread"
 check show_class_only 0 "!kthreadd" "$tool thread show --class task"
-check show_pid 0 "^ *$me +$me task +12/32kB " "$tool thread show --pid $me"
+check show_pid 0 "^ *$me +$me task +(4|12)/32kB " "$tool thread show --pid $me"
 json show_pid_json ".[0] | length == 1 and .[0].pid == $me and .[0].class == \"task\" and
 	.[0].high_water_bytes > 500" "$tool -j thread show --pid $me"
 # The same as the kernel says.

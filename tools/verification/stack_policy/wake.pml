@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The state of a thread whose stack is trimmed while it sleeps, for spin: who wakes it,
- * the freezer, the walk that trims it or completes it in its sleep, and who brings pages;
+ * the freezer, who trims it or completes it in its sleep (the watcher, "walk" below, and who
+ * changes its priority), and who brings pages;
  * mm/kstack_wake.c, ttwu_state_match(), kernel/freezer.c. "make check" runs it, and each
  * of the BAD_ variants, which has to fail.
  *

@@ -103,7 +103,7 @@ TEST_F(trim, excess_leaves_on_the_way_out)
 	struct stats before = class_stats(TASK), after;
 	long trims = 0;
 
-	/* Not if the walk looks at the thread in that moment, but the next time. */
+	/* Not if the watcher looks at the thread in that moment, but the next time. */
 	for (int tries = 0; tries < 10; tries++) {
 		trims = number(MINE, "trims_excess");
 		ASSERT_OK(spit(MODULE "deep", DEEP));
@@ -150,7 +150,7 @@ TEST_F(trim, who_grows_often_keeps_it_for_a_while)
 	ASSERT_GE(number(MINE, "trims_excess") + 1, number(MINE, "grows_ensure"));
 }
 
-/* What that has left: the walk comes for it, even if the thread never calls again. */
+/* What that has left: the watcher comes for it, even if the thread never calls again. */
 TEST_F(trim, excess_does_not_stay)
 {
 	pid_t spins = spinning_child();
@@ -420,7 +420,7 @@ TEST_F(trim, off_means_off)
 
 	ASSERT_EQ(0, atol(slurp(COLD_SECS)));
 	EXPECT_TRUE(asleep(child));
-	/* Each is trimmed by a walk: one of them at least came by the sleeper too. */
+	/* Each is trimmed by the watcher, which came by the sleeper too. */
 	for (int i = 0; i < 2; i++) {
 		spins = spinning_child();
 		EXPECT_EQ(12, wait_for(spins, "mapped_kb", 12));
