@@ -43,6 +43,7 @@ enum { FIRST, BUSIEST = 4, SLOW, SOON, COLD, NR_WATCHED };
 
 #define BUSY_MAX	(1UL * HZ)
 #define SLOW_DELAY	(16UL * HZ)
+#define COLD_DELAY	(32UL * HZ)
 
 static struct list_head watched[NR_WATCHED] = {
 	LIST_HEAD_INIT(watched[0]), LIST_HEAD_INIT(watched[1]), LIST_HEAD_INIT(watched[2]),
@@ -139,7 +140,7 @@ static unsigned long delay_of(unsigned int list)
 	if (list == SOON)
 		return BUSY_MAX;
 	if (list == COLD)
-		return SLOW_DELAY;
+		return COLD_DELAY;
 	if (list == SLOW)
 		return max(cold, SLOW_DELAY);
 	return min(cold << 2 * list, max(cold, BUSY_MAX));
