@@ -230,7 +230,7 @@ static void go_cold(bool soon)
 	if (access(TABLE, F_OK))
 		return;
 	if (!*normal)
-		snprintf(normal, sizeof(normal), "%s", slurp(COLD_MS));
+		snprintf(normal, sizeof(normal), "%.15s", slurp(COLD_MS));
 	must(!spit(COLD_MS, soon ? normal : "0"), COLD_MS);
 }
 
