@@ -415,7 +415,9 @@ def in_document(document, name):
 def short_row(results, bench, name, text):
     """A line of the short table."""
     stock, ours = (results.figure(bench, kernel, name) for kernel in ("stock", "ours"))
-    change = f"{100 * (ours / stock - 1):+.1f} %" if ours != stock else ""
+    change = f"{100 * (ours / stock - 1):+.1f} %"
+    if float(change[:-1]) == 0:
+        change = ""
     return f"| {text} | {number(stock)} | {number(ours)} | {change} |"
 
 
