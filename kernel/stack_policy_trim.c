@@ -2,8 +2,8 @@
 /*
  * When stacks are trimmed. A thread that may have stack to give is on a list: a new one, one
  * that was woken from cold, one that has kept what it grew. A worker looks at it some time
- * later, then later and later, and those that sleep are trimmed. Of who is cold and of who never
- * will be there is nothing to look at. Knows threads and time, not memory.
+ * later, then later and later, and those that sleep are trimmed. Cold ones are looked at now and
+ * then; who never will be cold is on no list. Knows threads and time, not memory.
  */
 #define pr_fmt(fmt) "stack_policy: " fmt
 

@@ -19,8 +19,8 @@
 
 #include "stack_policy.h"
 
-/* Threads between two looks at whether others want the CPU. */
-#define WALK_BATCH	256
+/* Threads between two looks at whether others want the CPU: all of a stack may be read. */
+#define WALK_BATCH	64
 
 /* What was counted so long ago is counted again when it is read. */
 #define COUNT_AGE	HZ

@@ -91,7 +91,9 @@ static unsigned long pool_target(void)
 /* Fewer are filled up. Until then it is what stacks give back that does it. */
 static unsigned long pool_least(void)
 {
-	return pool_target() - pool_target() / 4;
+	unsigned long target = pool_target();
+
+	return target - target / 4;
 }
 
 /* With what will be taken before the next reclaim, if that goes on as it did. */
