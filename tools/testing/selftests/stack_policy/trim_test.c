@@ -161,6 +161,18 @@ TEST_F(trim, excess_does_not_stay)
 	reap(spins);
 }
 
+/* Nor where nobody goes cold, and so nobody is looked at for that. */
+TEST_F(trim, excess_does_not_stay_with_who_keeps_the_rest)
+{
+	pid_t spins;
+
+	ASSERT_OK(spit(TABLE, "task=12/32/keep"));
+	spins = spinning_child();
+	EXPECT_EQ(12, wait_for(spins, "mapped_kb", 12));
+	EXPECT_LE(1, of_thread(spins, "trims_excess"));
+	reap(spins);
+}
+
 /* Asked for before it went to sleep, trimmed, and there when it woke up. */
 TEST_F(trim, what_was_asked_for_outlasts_a_sleep)
 {
